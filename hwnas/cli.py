@@ -1,0 +1,385 @@
+"""The command line: one function a verb, no logic."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from hwnas.core.errors import HwnasError
+from hwnas.core.progress import be_quiet, say
+
+if TYPE_CHECKING:
+    from hwnas.run.config import RunConfig
+    from hwnas.run.stages import Run
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Hardware-aware neural architecture search: profile a device, search under a latency budget, ship what was "
+    "measured.",
+)
+
+Flag = typer.Option
+Target = Annotated[Optional[str], Flag(help="A target's name, or the path of its YAML profile. Default: cpu.")]
+Space = Annotated[Optional[str], Flag(help="The search space. Default: mobile.")]
+Strategy = Annotated[Optional[str], Flag(help="The search method. Default: proxyless.")]
+DataName = Annotated[Optional[str], Flag("--data", help="The data set. Default: digits.")]
+DataDir = Annotated[Optional[Path], Flag(help="The data set's folder.")]
+BudgetText = Annotated[Optional[str], Flag("--budget", help="12ms, 12ms@p90, or 60% of the reference. Default: 60%.")]
+Seed = Annotated[Optional[int], Flag(help="Equal seeds give equal searches. Default: 0.")]
+Out = Annotated[Optional[Path], Flag(help="The run directory. The same command resumes it.")]
+ConfigFile = Annotated[Optional[Path], Flag("--config", help="Settings from a YAML file; flags override it.")]
+Set = Annotated[Optional[list[str]], Flag("--set", help="Any setting, e.g. --set search.epochs=50. Repeatable.")]
+DryRun = Annotated[bool, Flag("--dry-run", help="Say what would be done, and stop.")]
+Json = Annotated[bool, Flag("--json", help="The last line on stdout is one JSON object.")]
+Quiet = Annotated[bool, Flag("--quiet", help="No progress on stderr.")]
+Mismatch = Annotated[bool, Flag("--allow-mismatch", help="Use another device's table; the bundle records it.")]
+
+
+def _config(out: Path | None, file: Path | None, sets: list[str] | None, **flags: Any) -> "RunConfig":
+    """Of the flags given; of the run directory, when only that is given."""
+    from hwnas.run.config import resolve
+    from hwnas.run.directory import stored_config
+
+    given = {key: value for key, value in flags.items() if value is not None}
+    if out and (out / "config.yaml").exists() and not given and not sets and not file:
+        return stored_config(out)
+    values: dict[str, Any] = {k: given[k] for k in ("target", "budget", "seed") if k in given}
+    for section in ("space", "strategy", "data"):
+        if section in given:
+            values[section] = {"name": given[section]}
+    if "data_dir" in given:
+        values.setdefault("data", {})["dir"] = str(given["data_dir"])
+    return resolve(values, file, tuple(sets or ()))
+
+
+def _staged(
+    stage: "Callable[[Run], None]",
+    *,
+    out: Path | None,
+    config: Path | None,
+    set_: list[str] | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    allow_mismatch: bool = False,
+    **flags: Any,
+) -> None:
+    """Open the run directory, do one stage, print its result."""
+    be_quiet(quiet)
+    resolved = _config(out, config, set_, **flags)
+    if dry_run:
+        typer.echo(resolved.to_yaml() + f"# run directory: {out or resolved.default_directory()}")
+        return
+    from hwnas.report.summary import summary
+    from hwnas.run.result import load_result
+    from hwnas.run.stages import Run
+
+    with Run(resolved, out, allow_mismatch=allow_mismatch) as run:
+        say(f"run directory: {run.path}")
+        stage(run)
+        result = load_result(run.path)
+        typer.echo(summary(result))
+        typer.echo(f"run directory {run.path}")
+        for name in ("report.html", "bundle"):
+            if (run.path / name).exists():
+                typer.echo(f"{name:<13} {run.path / name}")
+        if as_json:
+            typer.echo(json.dumps(result.model_dump(mode="json") | {"run_dir": str(run.path)}))
+
+
+@app.command()
+def run(
+    target: Target = None,
+    space: Space = None,
+    strategy: Strategy = None,
+    data: DataName = None,
+    data_dir: DataDir = None,
+    budget: BudgetText = None,
+    seed: Seed = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    allow_mismatch: Mismatch = False,
+) -> None:
+    """Everything: profile, search, train, export, verify, measure, report."""
+
+    def stage(run: "Run") -> None:
+        from hwnas.report.page import write_report
+
+        run.finish()
+        write_report(run.path)
+
+    _staged(
+        stage,
+        target=target,
+        space=space,
+        strategy=strategy,
+        data=data,
+        data_dir=data_dir,
+        budget=budget,
+        seed=seed,
+        out=out,
+        config=config,
+        set_=set_,
+        dry_run=dry_run,
+        as_json=as_json,
+        quiet=quiet,
+        allow_mismatch=allow_mismatch,
+    )
+
+
+@app.command()
+def search(
+    target: Target = None,
+    space: Space = None,
+    strategy: Strategy = None,
+    data: DataName = None,
+    data_dir: DataDir = None,
+    budget: BudgetText = None,
+    seed: Seed = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    allow_mismatch: Mismatch = False,
+) -> None:
+    """Profile what is missing, and search. `train` and `export` go on from there."""
+    _staged(
+        lambda run: _ignore(run.search()),
+        target=target,
+        space=space,
+        strategy=strategy,
+        data=data,
+        data_dir=data_dir,
+        budget=budget,
+        seed=seed,
+        out=out,
+        config=config,
+        set_=set_,
+        dry_run=dry_run,
+        as_json=as_json,
+        quiet=quiet,
+        allow_mismatch=allow_mismatch,
+    )
+
+
+@app.command()
+def train(
+    run_dir: Annotated[Optional[Path], typer.Argument(help="The run directory.")] = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the winner and its references."""
+    _staged(
+        lambda run: _ignore(run.train()),
+        out=run_dir or out,
+        config=config,
+        set_=set_,
+        dry_run=False,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def export(
+    run_dir: Annotated[Optional[Path], typer.Argument(help="The run directory.")] = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Export, check parity, measure, test and bundle."""
+    _staged(
+        lambda run: _ignore(run.finish()),
+        out=run_dir or out,
+        config=config,
+        set_=set_,
+        dry_run=False,
+        as_json=as_json,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def profile(
+    target: Target = None,
+    space: Space = None,
+    data: DataName = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    fresh: Annotated[bool, Flag("--fresh", help="Measure everything again.")] = False,
+) -> None:
+    """Time every operator of the space that the target's table lacks, and calibrate."""
+    from hwnas.run.profiling import profile_target
+
+    be_quiet(quiet)
+    resolved = _config(None, config, set_, target=target, space=space, data=data, data_dir=data_dir)
+    outcome = profile_target(resolved, fresh=fresh, dry_run=dry_run)
+    typer.echo(outcome.text)
+    if as_json:
+        typer.echo(json.dumps(outcome.facts))
+
+
+@app.command()
+def verify(
+    bundle: Annotated[Optional[Path], typer.Argument(help="A bundle. Default: the default run's.")] = None,
+    target: Target = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check a bundle from its own files: hashes, structure, parity, latency on the target."""
+    from hwnas.deploy.verify import verify_bundle
+    from hwnas.run.config import resolve
+
+    be_quiet(quiet)
+    folder = bundle or resolve({}).default_directory() / "bundle"
+    outcome = verify_bundle(folder, target)
+    for check in outcome.checks:
+        typer.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
+    if as_json:
+        typer.echo(json.dumps(outcome.facts()))
+    outcome.raise_for_failure()
+
+
+@app.command()
+def measure(
+    model: Annotated[Optional[Path], typer.Argument(help="An ONNX model. Default: the default run's.")] = None,
+    target: Target = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time any ONNX model on a target, by the protocol of the profiler."""
+    from hwnas.core.target import load_target
+    from hwnas.deploy.measure import measure_file
+    from hwnas.run.config import resolve
+
+    be_quiet(quiet)
+    file = model or resolve({}).default_directory() / "bundle" / "model.onnx"
+    facts = measure_file(file, load_target(target or "cpu"))
+    typer.echo("{model} on {target}: median {median_ms:.4f} ms, p90 {p90_ms:.4f} ms, {samples} runs".format(**facts))
+    if as_json:
+        typer.echo(json.dumps(facts))
+
+
+@app.command()
+def report(
+    run_dir: Annotated[Optional[Path], typer.Argument(help="The run directory.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Write the run's page again."""
+    from hwnas.report.page import write_report
+    from hwnas.run.config import resolve
+
+    page = write_report(run_dir or out or resolve({}).default_directory())
+    typer.echo(json.dumps({"report": str(page)}) if as_json else f"report.html   {page}")
+
+
+@app.command()
+def explain(
+    run_dir: Annotated[Optional[Path], typer.Argument(help="The run directory.")] = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Where the milliseconds of the winner go, and what the cheapest single change would save."""
+    from hwnas.report.explain import explain_run
+    from hwnas.run.config import resolve
+
+    explanation = explain_run(run_dir or out or resolve({}).default_directory())
+    typer.echo(json.dumps(explanation.facts()) if as_json else explanation.text())
+
+
+@app.command()
+def targets(as_json: Json = False) -> None:
+    """The targets known here, and what each needs."""
+    from hwnas.run.profiling import known_targets
+
+    found = known_targets()
+    for t in found:
+        state = "available" if t["available"] else f"needs: {t['needs']}"
+        typer.echo(f"{t['name']:<16}{t['runtime']:<14}{t['precision']:<6}{'table' if t['table'] else '-':<7}{state}")
+    if as_json:
+        typer.echo(json.dumps(found))
+
+
+@app.command(name="list")
+def list_(as_json: Json = False) -> None:
+    """Every strategy, space, runtime, estimator, exporter and data set."""
+    from hwnas.core.plugins import GROUPS, catalogue
+
+    found = {group: catalogue(group) for group in GROUPS}
+    if as_json:
+        typer.echo(json.dumps({group: [vars(plugin) for plugin in plugins] for group, plugins in found.items()}))
+        return
+    for group, plugins in found.items():
+        typer.echo(f"{group}:")
+        for plugin in plugins:
+            typer.echo(f"  {plugin.name:<18}{'' if plugin.available else f'needs: {plugin.needs}'}")
+
+
+table = typer.Typer(no_args_is_help=True, help="Latency tables.", rich_markup_mode=None)
+app.add_typer(table, name="table")
+
+
+@table.command()
+def show(target: Annotated[str, typer.Argument(help="A target's name.")] = "cpu", as_json: Json = False) -> None:
+    """A target's table: operators, their times, and the model's held-out error."""
+    from hwnas.latency.table import load_table
+
+    found = load_table(Path("latency_tables") / f"{target}.json")
+    if as_json:
+        typer.echo(json.dumps(found.model_dump(mode="json") | {"sha256": found.content_sha256()}))
+        return
+    for key, entry in sorted(found.entries.items(), key=lambda item: -item[1].median_ms):
+        typer.echo(f"{entry.median_ms:10.4f} ms  p90 {entry.p90_ms:10.4f}  {'' if entry.stable else 'unstable'} {key}")
+    for key, calibration in found.calibration.items():
+        error = calibration.error
+        typer.echo(
+            f"{key}: mean error {100 * error.mean:.1f} % on {error.networks} held-out networks "
+            f"(noise floor {100 * error.noise_floor:.1f} %)"
+        )
+
+
+def _ignore(_: object) -> None:
+    """For stages whose outcome is read from the run directory."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit. Users' mistakes end with a message and their exit code, never a traceback."""
+    try:
+        app(args=arguments, standalone_mode=False)
+    except HwnasError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+    except typer.Abort:
+        typer.echo("interrupted; the same command goes on from here", err=True)
+        sys.exit(130)
+    except typer.Exit as leave:
+        sys.exit(leave.exit_code)
+
+
+if __name__ == "__main__":
+    main()

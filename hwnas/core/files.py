@@ -1,0 +1,45 @@
+"""Files that are either whole or not there."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+from hwnas.core.errors import StorageFailed
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write beside, flush to disk, then rename over: a reader sees the old file or the new one.
+
+    Raises StorageFailed (the old file untouched) when the disk is full or read-only.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        storage_failed(path, error)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def storage_failed(path: Path, error: OSError) -> NoReturn:
+    raise StorageFailed(
+        f"cannot write {path}: {error.strerror or error}",
+        "free some space or choose another folder, then run the same command again: it resumes",
+    ) from error
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,88 @@
+"""An append-only record of a run: one JSON object a line, flushed to disk before anything relies on it.
+
+A torn last line (a kill in the middle of a write) is dropped on opening; a torn line anywhere else
+means the file was altered, and it is refused.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hwnas.core.errors import BadInput
+from hwnas.core.files import storage_failed
+
+Record = dict[str, Any]
+
+VOLATILE = ("_ms", "_ns", "_seconds", "_at", "measured")
+"""Fields left out of the digest: times and measurements differ between runs that are otherwise equal."""
+
+
+class Journal:
+    """The records of one file, in order. One writer at a time: the run directory's lock sees to it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[Record] = []
+        if path.exists():
+            self._open()
+
+    def _open(self) -> None:
+        content = self.path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].splitlines(), start=1):
+            self.records.append(self._parse(number, line))
+        if whole < len(content):  # the torn tail of a write that was killed
+            with self.path.open("r+b") as file:
+                file.truncate(whole)
+
+    def _parse(self, number: int, line: bytes) -> Record:
+        try:
+            record = json.loads(line)
+            assert isinstance(record, dict) and isinstance(record["kind"], str)
+        except (ValueError, AssertionError, KeyError) as error:
+            raise BadInput(
+                f"{self.path} line {number} is not a journal record: the file was altered",
+                "restore the file, or start again with another --out",
+            ) from error
+        return record
+
+    def append(self, kind: str, **fields: Any) -> Record:
+        """Returns when the record is on disk. Raises StorageFailed when it cannot be; nothing is half-written."""
+        record = {"kind": kind, **fields}
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        size = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                size = file.tell()
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if size is not None and self.path.exists():
+                os.truncate(self.path, size)
+            storage_failed(self.path, error)
+        self.records.append(record)
+        return record
+
+    def of(self, kind: str, **where: Any) -> Iterator[Record]:
+        """The records of a kind whose fields equal `where`, oldest first."""
+        return (r for r in self.records if r["kind"] == kind and all(r.get(k) == v for k, v in where.items()))
+
+    def last(self, kind: str, **where: Any) -> Record | None:
+        return next(iter(reversed(list(self.of(kind, **where)))), None)
+
+    def digest(self) -> str:
+        """sha256 of what was decided, without times and measurements."""
+        return hashlib.sha256(json.dumps(_decided(self.records), sort_keys=True).encode()).hexdigest()
+
+
+def _decided(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _decided(v) for k, v in value.items() if not k.endswith(VOLATILE)}
+    if isinstance(value, list):
+        return [_decided(v) for v in value]
+    return value

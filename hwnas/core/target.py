@@ -1,0 +1,55 @@
+"""A target: a device with a runtime and a precision, described by `profiles/<name>.yaml`."""
+
+import difflib
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from hwnas.core.config import Settings, read_yaml, validate
+from hwnas.core.errors import BadInput
+
+
+class Target(Settings):
+    """Where a network will run. `threads` 0 means all cores this process may use.
+
+    `device` "local" means whatever machine this is: its table is measured here, again when the machine changed. A
+    named device keeps its committed table, which is refused on any other machine.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str = ""
+    device: Literal["local", "named"] = "local"
+    runtime: str
+    provider: str = ""
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    threads: int = Field(1, ge=0)
+    batch: int = Field(1, ge=1)
+
+
+def load_target(name: str) -> Target:
+    """A target by name, or by the path of its YAML file. Raises BadInput with the near match."""
+    if name.endswith((".yaml", ".yml")):
+        return validate(Target, read_yaml(Path(name)), name)
+    for folder in _folders():
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return validate(Target, read_yaml(path), str(path))
+    near = difflib.get_close_matches(name, target_names(), 1, cutoff=0.4)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise BadInput(
+        f"there is no target '{name}'",
+        f"{hint}known: {', '.join(target_names())}; or write profiles/{name}.yaml (docs/my-device.md)",
+    )
+
+
+def target_names() -> list[str]:
+    return sorted({path.stem for folder in _folders() for path in folder.glob("*.yaml")})
+
+
+def _folders() -> list[Path]:
+    """The user's own profiles first, then those shipped with the package, then the source tree's."""
+    package = Path(str(files("hwnas")))
+    candidates = [Path("profiles"), package / "profiles", package.parent / "profiles"]
+    return [folder for folder in candidates if folder.is_dir()]

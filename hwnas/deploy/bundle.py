@@ -1,0 +1,81 @@
+"""The folder a user ships: the network in every format asked for, its weights, samples to check it by, and a model card."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from hwnas.core.files import sha256, write_atomic
+
+SAMPLES = 64
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """`formats`: file name → bytes; `facts`: the manifest without hashes; `card`: what README.md says."""
+
+    formats: dict[str, bytes]
+    weights: dict[str, Tensor]
+    arch: dict[str, Any]
+    inputs: Tensor
+    logits: Tensor
+    facts: dict[str, Any]
+    card: dict[str, Any]
+
+
+def write_bundle(folder: Path, contents: Contents) -> None:
+    """The manifest is written last: a bundle with a manifest is whole. Raises StorageFailed."""
+    (folder / _MANIFEST).unlink(missing_ok=True)
+    for name, data in contents.formats.items():
+        write_atomic(folder / name, data)
+    write_atomic(folder / "weights.safetensors", safetensors.torch.save(_plain(contents.weights)))
+    write_atomic(folder / "arch.json", json.dumps(contents.arch, indent=1) + "\n")
+    samples = {"inputs": contents.inputs, "logits": contents.logits}
+    write_atomic(folder / "samples.safetensors", safetensors.torch.save(_plain(samples)))
+    write_atomic(folder / "README.md", _model_card(contents.card))
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
+    write_atomic(folder / _MANIFEST, json.dumps({"files": files, **contents.facts}, indent=1) + "\n")
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
+
+
+def _model_card(card: dict[str, Any]) -> str:
+    return _CARD.format(**card)
+
+
+_CARD = """# {title}
+
+Found by hwnas {version}: space `{space}`, strategy `{strategy}`, seed {seed}.
+
+| | |
+|---|---|
+| searched for | target `{target}` ({device}, {runtime}, {precision}, {threads} thread(s)), budget {budget} |
+| latency, measured there | median {median_ms:.4g} ms, p90 {p90_ms:.4g} ms over {samples} runs; predicted {predicted_ms:.4g} ms; budget {budget_ms:.4g} ms |
+| accuracy | {accuracy:.4f} on the test split of `{data}`, read once after everything was chosen |
+| size | {params:,} parameters, {macs:,} multiply-accumulates |
+| input | float32 [batch, {channels}, {resolution}, {resolution}]: pixels scaled to 0–1, minus mean {mean}, over std {std} |
+| output | logits [batch, {classes}]: {class_names} |
+| limits | the latency holds on the device above and nowhere else: measure again on yours |
+| licence | yours to state: it depends on your data |
+
+Run it with onnxruntime alone (beside the files of this folder):
+
+```python
+import numpy as np, onnxruntime as ort
+mean, std = np.array({mean}, np.float32), np.array({std}, np.float32)
+session = ort.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+images = np.random.randint(0, 256, (1, {channels}, {resolution}, {resolution}), np.uint8)  # yours here
+x = (images.astype(np.float32) / 255 - mean[:, None, None]) / std[:, None, None]
+logits = session.run(None, {{session.get_inputs()[0].name: x}})[0]
+print(logits.argmax(1))
+```
+
+`samples.safetensors` holds {sample_count} test inputs with the trained network's fp32 logits; `manifest.json` every file's sha256.
+"""

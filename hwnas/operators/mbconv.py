@@ -1,0 +1,59 @@
+"""Mobile inverted bottleneck (MobileNetV2, arXiv:1801.04381; squeeze-excitation as in MobileNetV3, arXiv:1905.02244)."""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from hwnas.operators import operator
+from hwnas.operators.basic import activation, conv_norm
+
+
+def round_channels(channels: float, divisor: int = 8) -> int:
+    """To the nearest multiple of `divisor`, never losing more than 10 % (MobileNetV2's rule)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded if rounded >= 0.9 * channels else rounded + divisor
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from the global average: x · hardsigmoid(W₂ relu(W₁ mean(x)))."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden = round_channels(channels / 4)  # MobileNetV3: a quarter of the expanded width
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, hidden, 1)
+        self.relu = nn.ReLU()
+        self.expand = nn.Conv2d(hidden, channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(self.expand(self.relu(self.reduce(self.pool(x)))))
+
+
+class MBConv(nn.Module):
+    """Expand 1×1, depthwise k×k, project 1×1; the shortcut where shapes agree."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expand: int, act: str, se: bool) -> None:
+        super().__init__()
+        middle = channels * expand
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        if expand > 1:
+            layers["expand"] = nn.Sequential(OrderedDict([*conv_norm(channels, middle, 1), ("act", activation(act))]))
+        depthwise = conv_norm(middle, middle, kernel, stride, groups=middle)
+        layers["depthwise"] = nn.Sequential(OrderedDict([*depthwise, ("act", activation(act))]))
+        if se:
+            layers["se"] = SqueezeExcite(middle)
+        layers["project"] = nn.Sequential(OrderedDict(conv_norm(middle, out, 1)))
+        self.body = nn.Sequential(layers)
+        self.shortcut = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x) if self.shortcut else self.body(x)
+
+
+@operator("mbconv")
+def mbconv(
+    input_shape: tuple[int, ...], *, out: int, kernel: int, stride: int, expand: int, act: str, se: bool = False
+) -> nn.Module:
+    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]."""
+    return MBConv(input_shape[0], out, kernel, stride, expand, act, se)

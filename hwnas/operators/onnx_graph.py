@@ -1,0 +1,136 @@
+"""A module as ONNX in milliseconds, for timing.
+
+The dynamo exporter takes 1 to 2 s a block; a profile needs a hundred. Operators are traced with torch.fx and each
+node is written by one line of `_WRITERS`. What users ship is written by `exporters/onnx.py`, never by this file.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import fx, nn
+
+OPSET = 18
+
+
+class Untranslatable(Exception):
+    """A node this file has no line for; the caller falls back to the dynamo exporter."""
+
+
+def write(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
+    """An ONNX model (opset 18, dynamic batch, fp32) equal to `module` in eval mode. Raises Untranslatable."""
+    module = module.eval()
+    try:
+        traced = fx.symbolic_trace(module)
+    except (fx.proxy.TraceError, TypeError) as error:
+        raise Untranslatable(str(error)) from error
+    graph = _Graph()
+    inputs = [n for n in traced.graph.nodes if n.op == "placeholder"]
+    for node in traced.graph.nodes:
+        graph.translate(node, traced)
+    with torch.no_grad():
+        rank = module(torch.zeros(2, *input_shape)).dim()
+    (result,) = (n for n in traced.graph.nodes if n.op == "output")
+    x = helper.make_tensor_value_info(inputs[0].name, TensorProto.FLOAT, ["batch", *input_shape])
+    shape = ["batch", *(f"d{i}" for i in range(1, rank))]
+    y = helper.make_tensor_value_info(str(result.args[0]), TensorProto.FLOAT, shape)
+    body = helper.make_graph(graph.nodes, "hwnas", [x], [y], graph.weights)
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    return onnx.shape_inference.infer_shapes(model).SerializeToString()
+
+
+class _Graph:
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: list[onnx.TensorProto] = []
+
+    def translate(self, node: fx.Node, traced: fx.GraphModule) -> None:
+        if node.op in ("placeholder", "output"):
+            return
+        if node.op == "call_module":
+            module = traced.get_submodule(str(node.target))
+            key: Any = type(module)
+        elif node.op == "call_function":
+            module, key = None, node.target
+        else:
+            raise Untranslatable(f"{node.op} {node.target}")
+        if key not in _WRITERS:
+            raise Untranslatable(str(key))
+        _WRITERS[key](self, node, module)
+
+    def weight(self, name: str, tensor: torch.Tensor | np.ndarray) -> str:
+        array = tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else tensor
+        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def emit(self, op: str, node: fx.Node, *more: str, **attributes: Any) -> None:
+        inputs = [str(argument) for argument in node.args if isinstance(argument, fx.Node)]
+        self.nodes.append(helper.make_node(op, [*inputs, *more], [node.name], name=node.name, **attributes))
+
+
+def _conv(graph: _Graph, node: fx.Node, conv: nn.Conv2d) -> None:
+    assert isinstance(conv.padding, tuple) and conv.padding_mode == "zeros"
+    weights = [graph.weight(f"{node.name}.weight", conv.weight)]
+    if conv.bias is not None:
+        weights.append(graph.weight(f"{node.name}.bias", conv.bias))
+    graph.emit(
+        "Conv",
+        node,
+        *weights,
+        kernel_shape=list(conv.kernel_size),
+        strides=list(conv.stride),
+        pads=[*conv.padding, *conv.padding],
+        dilations=list(conv.dilation),
+        group=conv.groups,
+    )
+
+
+def _batch_norm(graph: _Graph, node: fx.Node, norm: nn.BatchNorm2d) -> None:
+    assert norm.running_mean is not None and norm.running_var is not None
+    tensors = {"scale": norm.weight, "bias": norm.bias, "mean": norm.running_mean, "var": norm.running_var}
+    weights = [graph.weight(f"{node.name}.{key}", tensor) for key, tensor in tensors.items()]
+    graph.emit("BatchNormalization", node, *weights, epsilon=norm.eps)
+
+
+def _relu6(graph: _Graph, node: fx.Node, _: nn.Module) -> None:
+    low = graph.weight(f"{node.name}.min", np.array(0, np.float32))
+    high = graph.weight(f"{node.name}.max", np.array(6, np.float32))
+    graph.emit("Clip", node, low, high)
+
+
+def _linear(graph: _Graph, node: fx.Node, linear: nn.Linear) -> None:
+    weights = [graph.weight(f"{node.name}.weight", linear.weight)]
+    if linear.bias is not None:
+        weights.append(graph.weight(f"{node.name}.bias", linear.bias))
+    graph.emit("Gemm", node, *weights, transB=1)
+
+
+def _global_average(graph: _Graph, node: fx.Node, pool: nn.AdaptiveAvgPool2d) -> None:
+    if pool.output_size not in (1, (1, 1)):
+        raise Untranslatable(f"adaptive pooling to {pool.output_size}")
+    graph.emit("GlobalAveragePool", node)
+
+
+def _plain(op: str, **attributes: Any) -> Callable[[_Graph, fx.Node, Any], None]:
+    return lambda graph, node, _: graph.emit(op, node, **attributes)
+
+
+_WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
+    nn.Conv2d: _conv,
+    nn.BatchNorm2d: _batch_norm,
+    nn.Linear: _linear,
+    nn.AdaptiveAvgPool2d: _global_average,
+    nn.ReLU6: _relu6,
+    nn.ReLU: _plain("Relu"),
+    nn.Sigmoid: _plain("Sigmoid"),
+    nn.Hardsigmoid: _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
+    nn.Hardswish: _plain("HardSwish"),
+    nn.Flatten: _plain("Flatten", axis=1),
+    nn.Identity: _plain("Identity"),
+    operator.add: _plain("Add"),
+    operator.mul: _plain("Mul"),
+}

@@ -1,0 +1,104 @@
+"""Everything a run is decided by. Two runs with equal configuration (and table) are the same run."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from hwnas.core.budget import parse_budget
+from hwnas.core.config import PluginSettings, Settings, assign, read_yaml, validate
+from hwnas.core.plugins import load
+from hwnas.core.target import Target, load_target
+from hwnas.latency.profiler import ProfileSettings
+from hwnas.training.settings import Compute, Recipe
+
+
+class SearchRecipe(Recipe):
+    """Shared weights see each option rarely, so the search takes small batches: many steps."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(32, ge=2)
+    learning_rate: float = Field(0.05, gt=0)
+
+
+class TrainingRecipe(Recipe):
+    epochs: int = Field(20, ge=1)
+
+
+class RunConfig(Settings):
+    target: Target
+    budget: str = "60%"
+    seed: int = Field(0, ge=0)
+    space: PluginSettings = PluginSettings(name="mobile")
+    data: PluginSettings = PluginSettings(name="digits")
+    strategy: PluginSettings = PluginSettings(name="proxyless")
+    estimator: PluginSettings | None = None
+    """None: the strategy's own."""
+    search: SearchRecipe = SearchRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    compute: Compute = Compute()
+    profile: ProfileSettings = ProfileSettings()
+    exporters: tuple[str, ...] = ("onnx",)
+    baseline: bool = False
+    """Also run random search with the same effort, and report it beside the winner."""
+    custom: str = ""
+    """Names the user's own objects (data, space, loss) given through Python, which no file can hold."""
+
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def default_directory(self) -> Path:
+        name = f"{self.space.name}-{self.target.name}-{self.strategy.name}-{self.digest()[:8]}"
+        return Path("runs") / name.replace("/", "_")
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def resolve(flags: dict[str, Any], file: Path | None = None, assignments: tuple[str, ...] = ()) -> RunConfig:
+    """File, then flags, then `--set`; plug-in settings are filled in with their defaults.
+
+    Raises BadInput for anything unknown or impossible, before any work.
+    """
+    values = read_yaml(file) if file else {}
+    for section in ("space", "data", "strategy", "estimator"):
+        if isinstance(values.get(section), str):
+            values[section] = {"name": values[section]}
+    _merge(values, flags)
+    for assignment in assignments:
+        assign(values, assignment)
+    if not isinstance(values.get("target"), dict):
+        values["target"] = load_target(str(values.get("target", "cpu"))).model_dump()
+    for section, default in (("space", "mobile"), ("data", "digits"), ("strategy", "proxyless")):
+        values.setdefault(section, {}).setdefault("name", default)
+    config = validate(RunConfig, values, "configuration")
+    parse_budget(config.budget)
+    full = {
+        "space": _filled("spaces", config.space, {}),
+        "strategy": _filled("strategies", config.strategy, {}),
+        "data": _filled("datasets", config.data, {"limit": None, "search_fraction": 0.25}),
+    }
+    if config.estimator:
+        full["estimator"] = _filled("estimators", config.estimator, {})
+    for name in config.exporters:
+        load("exporters", name)
+    return config.model_copy(update=full)
+
+
+def _filled(group: str, plugin: PluginSettings, shared: dict[str, Any]) -> PluginSettings:
+    """The section with every default written out. `shared`: keys that belong to all plug-ins of the group."""
+    own = plugin.own()
+    common = {key: own.pop(key, default) for key, default in shared.items()}
+    settings = validate(load(group, plugin.name).Settings, own, group)
+    return PluginSettings.model_validate({"name": plugin.name} | settings.model_dump(mode="json") | common)
+
+
+def _merge(values: dict[str, Any], flags: dict[str, Any]) -> None:
+    for key, value in flags.items():
+        if isinstance(value, dict):
+            _merge(values.setdefault(key, {}), value)
+        else:
+            values[key] = value

@@ -1,0 +1,72 @@
+"""A run directory: its configuration, its journal, and the lock that keeps a second process out."""
+
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hwnas.core.config import read_yaml, validate
+from hwnas.core.errors import BadInput
+from hwnas.core.files import storage_failed, write_atomic
+from hwnas.core.journal import Journal
+from hwnas.run.config import RunConfig
+
+
+class RunDirectory:
+    """Raises BadInput when the directory is in use, or belongs to another configuration."""
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path, self.config = path, config
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(path / ".lock")
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BadInput(f"{path} is in use by another hwnas", "wait for it, or choose another --out") from error
+        except OSError as error:
+            storage_failed(path, error)
+        try:
+            self._claim()
+            self.journal = Journal(path / "journal.jsonl")
+        except BadInput:
+            self.close()
+            raise
+
+    def _claim(self) -> None:
+        file = self.path / "config.yaml"
+        if not file.exists():
+            write_atomic(file, self.config.to_yaml())
+        elif stored_config(self.path).digest() != self.config.digest():
+            changed = _changes(read_yaml(file), self.config.model_dump(mode="json"))
+            raise BadInput(f"{self.path} holds a run with another configuration ({changed})", "choose another --out")
+
+    def close(self) -> None:
+        self._lock.release()
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+
+def stored_config(path: Path) -> RunConfig:
+    """The configuration of an existing run. Raises BadInput when there is none."""
+    if not (path / "config.yaml").is_file():
+        raise BadInput(f"{path} is not a run directory: it has no config.yaml", "give the directory that --out named")
+    return validate(RunConfig, read_yaml(path / "config.yaml"), str(path / "config.yaml"))
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The first differing settings, e.g. 'seed: 0 → 1'."""
+    flat_old, flat_new = _flatten(old), _flatten(new)
+    keys = [key for key in flat_new if flat_old.get(key) != flat_new[key]]
+    return "; ".join(f"{key}: {flat_old.get(key)} → {flat_new[key]}" for key in keys[:3])
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -1,0 +1,286 @@
+"""The stages of a run, in order. Each is done once: its outcome is in the journal, and a rerun takes it from there."""
+
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+
+from hwnas.core.arch import Arch
+from hwnas.core.budget import Budget, parse_budget
+from hwnas.core.config import PluginSettings, validate
+from hwnas.core.errors import BadInput
+from hwnas.core.files import write_atomic
+from hwnas.core.plugins import load
+from hwnas.core.progress import say
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.profiler import Profiler
+from hwnas.run.config import RunConfig
+from hwnas.run.directory import RunDirectory
+from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
+from hwnas.run.result import MeasuredMs, NetworkResult, ParetoPoint, Result, load_result, versions
+from hwnas.run.ship import export_all, final_measurement, ship, test_all
+from hwnas.search.driver import propose, relax
+from hwnas.search.estimators import Means
+from hwnas.search.problem import Problem
+from hwnas.search.strategies import Relaxation
+from hwnas.search.trial import SearchResult, Trial
+from hwnas.spaces import Space
+from hwnas.training.compute import Device
+from hwnas.training.data import Data, open_data
+from hwnas.training.network import Loss
+
+_MOST_CANDIDATES = 6
+"""Candidates of the search that are timed; the best that measures within the budget wins."""
+
+
+class Run:
+    """A run directory and the stages that fill it. Use as a context manager: it holds the directory's lock.
+
+    `data`, `space`, `loss`, `initialise`: your own, in place of the configured ones (docs/my-data.md); name them in
+    `config.custom`, so that the directory is not resumed with others.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        out: Path | None = None,
+        data: Data | None = None,
+        space: Space | None = None,
+        loss: Loss | None = None,
+        initialise: Initialise | None = None,
+        allow_mismatch: bool = False,
+    ) -> None:
+        if (data or space or loss or initialise) and not config.custom:
+            raise BadInput("a run with objects of your own needs a name for them", "set config.custom")
+        self.config, self.loss, self.initialise, self.allow_mismatch = config, loss, initialise, allow_mismatch
+        self._data, self._space = data, space
+        self.budget: Budget = parse_budget(config.budget)
+        self.directory = RunDirectory(out or config.default_directory(), config)
+        self.journal = self.directory.journal
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.directory.close()
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+    @cached_property
+    def device(self) -> Device:
+        return Device(self.config.compute)
+
+    @cached_property
+    def data(self) -> Data:
+        if self._data is not None:
+            return self._data
+        resolution = self.config.space.own().get("resolution", 32)
+        return open_data(self.config.data.name, self.config.data.own(), resolution, self.config.seed)
+
+    @cached_property
+    def space(self) -> Space:
+        if self._space is not None:
+            return self._space
+        plugin = load("spaces", self.config.space.name)
+        settings = validate(plugin.Settings, self.config.space.own(), "space")
+        return plugin(settings, channels=self.data.channels, classes=self.data.classes)
+
+    @cached_property
+    def latency(self) -> LatencyModel:
+        """The profile stage: time what the table lacks."""
+        _ = self.device  # sets the threads before anything is timed
+        start = monotonic()
+        profiler = Profiler(self.config.target, settings=self.config.profile)
+        table = profiler.profile(self.space, allow_mismatch=self.allow_mismatch)
+        model = LatencyModel(self.space, table, self.budget.statistic)
+        if self.journal.last("profiled") is None:
+            self.journal.append("profiled", spent_seconds=monotonic() - start)
+        return model
+
+    @cached_property
+    def problem(self) -> Problem:
+        """Raises Infeasible at once when no network of the space fits the budget."""
+        budget_ms = self.budget.resolve_ms(self.latency.predict(self.space.reference()))
+        problem = Problem(self.space, self.latency, budget_ms, self.config.seed)
+        problem.check_feasible()
+        return problem
+
+    def profile(self) -> LatencyModel:
+        return self.latency
+
+    def search(self) -> SearchResult:
+        """The search stage, and a first `result.json` with its prediction."""
+        problem, start = self.problem, monotonic()
+        found = self._search(self.config.strategy, self.config.estimator, problem, "trial")
+        if self.journal.last("searched") is None:
+            self.journal.append("searched", best=list(found.candidates[0].arch), spent_seconds=monotonic() - start)
+        if not (self.path / "result.json").exists():
+            self._write(self._result(found, self._network(found.candidates[0].arch)))
+        return found
+
+    def _search(
+        self, strategy: PluginSettings, estimator: PluginSettings | None, problem: Problem, kind: str
+    ) -> SearchResult:
+        plugin = load("strategies", strategy.name)
+        settings = validate(plugin.Settings, strategy.own(), "strategy")
+        if issubclass(plugin, Relaxation):
+            return relax(
+                plugin(problem, settings, self.config.search.epochs), self._means(1, kind), problem, self.journal
+            )
+        proposer = plugin(problem, settings)
+        judge = estimator or PluginSettings(name=plugin.estimator)
+        judge_plugin = load("estimators", judge.name)
+        judge_settings = validate(judge_plugin.Settings, judge.own(), "estimator")
+        return propose(
+            proposer, judge_plugin(self._means(proposer.trials, kind), judge_settings), problem, self.journal, kind
+        )
+
+    def _means(self, trials: int, kind: str) -> Means:
+        c = self.config
+        folder = self.directory.checkpoints / kind
+        return Means(self.space, self.data, c.search, self.device, c.seed, trials, folder, self.loss)
+
+    def select(self) -> list[Network]:
+        """The networks to compare. The winner is timed before it is trained; so is every network that must fit."""
+        found = self.search()
+        refused = [tuple(record["arch"]) for record in self.journal.of("over_budget")]
+        best = [t.arch for t in found.candidates if t.arch not in refused][:_MOST_CANDIDATES]
+        networks = [self._chosen("winner", best), Network("reference", self.space, self.space.reference())]
+        if (scaled := self._scaled()) is not None:
+            networks.append(scaled)
+        if self.config.baseline:
+            rivals = self._search(PluginSettings(name="random"), None, self.problem, "random_trial")
+            networks.append(self._chosen("random", [t.arch for t in rivals.candidates][:_MOST_CANDIDATES]))
+        return networks
+
+    def _chosen(self, role: str, candidates: list[Arch]) -> Network:
+        for record in self.journal.of("chosen", role=role):
+            if tuple(record["arch"]) in candidates:
+                return Network(role, self.space, tuple(record["arch"]))
+        network, budget_ms = choose(candidates, self.space, self.budget, self.config.target, self.config.seed, role)
+        if network is None:
+            raise none_fits(budget_ms)
+        self.journal.append("chosen", role=role, arch=list(network.arch))
+        return network
+
+    def _scaled(self) -> Network | None:
+        record = self.journal.last("chosen", role="reference_scaled")
+        if record is None:
+            network, note = narrow(self.space, self.budget, self.config.target, self.config.seed)
+            arch = list(network.arch) if network else None
+            record = self.journal.append("chosen", role="reference_scaled", arch=arch, note=note)
+        family = self.space.baseline()
+        return (
+            None
+            if record["arch"] is None or family is None
+            else Network("reference_scaled", family, tuple(record["arch"]))
+        )
+
+    def train(self) -> list[Network]:
+        """Every network of the comparison, by one recipe."""
+        networks = self.select()
+        for network in networks:
+            self._trained(network)
+            if self.journal.last("trained", role=network.role, arch=list(network.arch)) is None:
+                self.journal.append("trained", role=network.role, arch=list(network.arch))
+        return networks
+
+    def _trained(self, network: Network):
+        c = self.config
+        folder = self.directory.checkpoints
+        return train_network(network, self.data, c.training, self.device, c.seed, folder, self.loss, self.initialise)
+
+    def finish(self) -> Result:
+        """Train, export, check, measure, test, bundle: the whole rest of the run. At once when it is done already.
+
+        Raises VerificationFailed when a file is wrong, or when no candidate measures within the budget.
+        """
+        if self.journal.last("done") is not None:
+            return load_result(self.path)
+        while True:
+            networks = self.train()
+            modules = {network.role: self._trained(network) for network in networks}
+            exported = export_all(networks, modules, self.config, self.data, self.path / "exports")
+            measured, budget_ms = final_measurement(exported, self.config, self.budget)
+            winner = networks[0]
+            if measured["winner"].by(self.budget.statistic) <= budget_ms:
+                break
+            say(f"the winner measured {measured['winner'].median:.4g} ms, over {budget_ms:.4g} ms: taking the next")
+            self.journal.append("over_budget", arch=list(winner.arch))
+        accuracies, samples = test_all(modules, self.data, self.device, self.journal, self.path)
+        found = self.search()
+        result = self._result(found, winner).model_copy(update={"budget_ms": budget_ms})
+        result = _with_outcome(result, networks, measured, accuracies, budget_ms, self.budget, self)
+        ship(
+            self.path / "bundle",
+            result,
+            self.config,
+            self.data,
+            modules["winner"],
+            exported["winner"],
+            samples,
+            self.latency,
+        )
+        self._write(result)
+        self.journal.append("done", arch=list(winner.arch))
+        return result
+
+    def _network(self, arch: Arch) -> Network:
+        return Network("winner", self.space, arch)
+
+    def facts(self, network: Network, note: str = "") -> NetworkResult:
+        """What is known of a network without measuring or training it."""
+        mine = network.space is self.space
+        return NetworkResult(
+            space=type(network.space).__name__.lower(),
+            arch=list(network.arch),
+            choices=network.space.describe(network.arch),
+            predicted_ms=self.latency.predict(network.arch) if mine else None,
+            predicted_ms_p95=self.latency.predict_p95(network.arch) if mine else None,
+            params=network.space.params(network.arch),
+            macs=network.space.macs(network.arch),
+            note=note,
+        )
+
+    def _result(self, found: SearchResult, winner: Network) -> Result:
+        facts = self.facts(winner)
+        spent = {kind: (self.journal.last(kind) or {}).get("spent_seconds", 0.0) for kind in ("profiled", "searched")}
+        return Result(
+            **{k: v for k, v in facts.model_dump().items() if k not in ("note", "space")},
+            space=self.config.space.name,
+            strategy=self.config.strategy.name,
+            seed=self.config.seed,
+            budget=str(self.budget),
+            budget_ms=self.problem.budget_ms,
+            reference=self.facts(Network("reference", self.space, self.space.reference())),
+            pareto=[_point(trial) for trial in found.pareto],
+            search_seconds=spent["searched"],
+            profile_seconds=spent["profiled"],
+            versions=versions(),
+        )
+
+    def _write(self, result: Result) -> None:
+        write_atomic(self.path / "result.json", result.model_dump_json(indent=1) + "\n")
+
+
+def _point(trial: Trial) -> ParetoPoint:
+    return ParetoPoint(
+        arch=list(trial.arch),
+        accuracy=trial.accuracy,
+        predicted_ms=trial.predicted_ms,
+        predicted_ms_p95=trial.predicted_ms_p95,
+    )
+
+
+def _with_outcome(result, networks, measured, accuracies, budget_ms, budget, run) -> Result:
+    outcomes = {}
+    for network in networks:
+        m = measured[network.role]
+        outcomes[network.role] = {
+            "measured_ms": MeasuredMs(median=m.median, p90=m.p90, n=m.n),
+            "within_budget": m.by(budget.statistic) <= budget_ms,
+            "accuracy": accuracies[network.role],
+        }
+    others = {n.role: run.facts(n).model_copy(update=outcomes[n.role]) for n in networks if n.role != "winner"}
+    return result.model_copy(update=outcomes["winner"] | others)

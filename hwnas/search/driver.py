@@ -1,0 +1,114 @@
+"""Runs a strategy to its end, writing every decision to the journal; started again, it goes on from there."""
+
+from collections.abc import Callable
+from time import monotonic
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwnas.core.arch import Arch
+from hwnas.core.errors import BadInput
+from hwnas.core.journal import Journal
+from hwnas.core.progress import Progress
+from hwnas.search.estimators import Estimator, Means
+from hwnas.search.problem import Problem
+from hwnas.search.projection import project
+from hwnas.search.strategies import Proposer, Relaxation
+from hwnas.search.trial import SearchResult, Trial, ranked
+from hwnas.spaces import Gates
+from hwnas.training.supernet import SharedWeights
+
+REFUNDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""See `candidates`."""
+PER_REFUND = 3
+
+
+def propose(strategy: Proposer, estimator: Estimator, problem: Problem, journal: Journal, kind: str) -> SearchResult:
+    """Ask, judge, tell. Trials already in the journal (records of `kind`) are replayed through the strategy.
+
+    Raises BadInput when the journal belongs to another search.
+    """
+    done = [Trial.of(record) for record in journal.of(kind)]
+    if len(done) < strategy.trials:
+        estimator.prepare()
+    trials: list[Trial] = []
+    with Progress(f"search: {type(strategy).__name__.lower()} trials", strategy.trials, done=len(done)) as progress:
+        for number in range(strategy.trials):
+            arch = strategy.ask()
+            if number < len(done):
+                trial = done[number]
+                if trial.arch != arch:
+                    raise BadInput(f"{journal.path} holds another search than this one", "choose another --out")
+            else:
+                assert problem.feasible(arch), f"{type(strategy).__name__} proposed an architecture over the budget"
+                trial = _judge(problem, arch, estimator.accuracy, journal, kind)
+                progress.advance(note=f"best {max(t.accuracy for t in [*trials, trial]):.3f}")
+            strategy.tell(trial)
+            trials.append(trial)
+    return SearchResult(trials, ranked(trials))
+
+
+def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
+    """Train supernet and distribution together, project onto the budget, compare the best on the search split."""
+    if not problem.space.mixable:
+        raise BadInput(
+            f"{type(strategy).__name__.lower()} mixes options, which space {type(problem.space).__name__.lower()} does not allow",
+            "--strategy spos or random",
+        )
+    weights = SharedWeights(means.space, means.data, means.recipe, means.device, means.seed, means.loss)
+    companion = _Journaled(strategy, journal)
+    weights.train(companion, means.checkpoints / "supernet.safetensors", "search: supernet epochs")
+    archs = candidates(problem, strategy.scores())
+    done = {record.arch: record for record in map(Trial.of, journal.of("trial"))}
+    trials = [done[a] if a in done else _judge(problem, a, weights.accuracy, journal, "trial") for a in archs]
+    return SearchResult(trials, ranked(trials), history=list(journal.of("epoch")))
+
+
+def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
+    """Exact projections of a learned distribution onto the budget, to be compared on the search split.
+
+    The scores (log-probabilities) hold the latency term's push, which the hard constraint makes superfluous: an
+    undecided distribution whose E[latency] meets the budget has its mode far below it. So the projection is repeated
+    with the latency refunded, score + r · ms, in growing steps: from the plain mode to networks that fill the budget.
+    """
+    costs = problem.additive.marginal_costs()
+    slopes = [np.ptp(s) / np.ptp(c) for s, c in zip(scores, costs, strict=True) if np.ptp(c) > 0]
+    unit = float(np.median(slopes)) if slopes else 0.0
+    found: dict[Arch, None] = {}
+    for refund in REFUNDS:
+        shifted = [s + refund * unit * c for s, c in zip(scores, costs, strict=True)]
+        found |= dict.fromkeys(project(problem.space, problem.additive, shifted, problem.limit_ms, PER_REFUND))
+    return list(found)
+
+
+def _judge(problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str) -> Trial:
+    start = monotonic()
+    predicted = problem.latency.predict(arch)
+    trial = Trial(arch, accuracy(arch), predicted, problem.latency.predict_p95(arch))
+    journal.append(kind, **trial.facts(), spent_seconds=monotonic() - start)
+    return trial
+
+
+class _Journaled:
+    """A relaxation as the companion of supernet training, its epochs written to the journal once."""
+
+    def __init__(self, strategy: Relaxation, journal: Journal) -> None:
+        self.strategy, self.journal = strategy, journal
+
+    def gates(self, generator: torch.Generator) -> Gates:
+        return self.strategy.gates(generator)
+
+    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+        self.strategy.update(loss_of, progress, generator)
+
+    def epoch_done(self, epoch: int) -> None:
+        # An epoch that was journaled but killed before its checkpoint is trained again, to the same numbers.
+        if self.journal.last("epoch", epoch=epoch) is None:
+            self.journal.append("epoch", epoch=epoch, **self.strategy.facts())
+
+    def state(self) -> dict[str, Tensor]:
+        return self.strategy.state()
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        self.strategy.load_state(state)

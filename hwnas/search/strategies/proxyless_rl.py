@@ -1,0 +1,106 @@
+"""ProxylessNAS, REINFORCE variant (arXiv:1812.00332, section 3.3.2 and appendix).
+
+Weight step: one path sampled from p = softmax(α). Architecture step, on the search split: sample M networks, with
+reward R and a moving baseline b,
+    ∇α J ≈ 1/M · Σ_m (R(N_m) − b) · ∇α log p(N_m).
+Reward: accuracy · (target/latency)^0.1 in the paper; accuracy is replaced by exp(−cross-entropy), the geometric mean of
+the probability given to the right class, which one batch estimates with less noise. By default the latency enters as a
+learned multiplier instead: R = exp(−CE) − μ·(latency/target − 1).
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from hwnas.core.config import Settings
+from hwnas.search.latency_term import LatencyTerm, LatencyTermSettings
+from hwnas.search.problem import Problem
+from hwnas.search.strategies import Relaxation
+from hwnas.search.strategies._logits import Logits, one_path
+from hwnas.spaces import Gates
+
+
+class ProxylessRlSettings(Settings):
+    learning_rate: float = Field(0.03, gt=0)
+    warmup: float = Field(0.3, ge=0, lt=1)
+    every: int = Field(4, ge=1)
+    """Weight steps between two architecture steps, each of which runs `networks` forward passes."""
+    networks: int = Field(10, ge=2)
+    reward: Literal["multiplier", "paper"] = "multiplier"
+    exponent: float = 0.1
+    """Of target/latency in the paper's reward."""
+    baseline_decay: float = Field(0.9, ge=0, lt=1)
+
+
+class ProxylessRl(Relaxation):
+    Settings = ProxylessRlSettings
+
+    def __init__(self, problem: Problem, settings: ProxylessRlSettings, epochs: int) -> None:
+        self.problem, self.settings = problem, settings
+        self.warmup_epochs = settings.warmup * epochs
+        self.logits = Logits(problem, settings.learning_rate)
+        # Rewards lie in 0..1 where losses lie in 0..log(classes): a gentler multiplier.
+        self.term = LatencyTerm(LatencyTermSettings(rate=0.01, damping=0.5), problem.limit_ms)
+        self.baseline: float | None = None
+        self.steps = 0
+
+    def gates(self, generator: torch.Generator) -> Gates:
+        return one_path(self.logits.sample(generator)[:, 0].tolist())
+
+    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+        self.steps += 1
+        if progress < self.warmup_epochs or self.steps % self.settings.every:
+            return
+        probabilities = self.logits.probabilities()
+        archs, rewards = [], []
+        for _ in range(self.settings.networks):
+            arch = self.logits.sample(generator)[:, 0]
+            with torch.no_grad():
+                accuracy = float(torch.exp(-loss_of(one_path(arch.tolist()))))
+            archs.append(arch)
+            rewards.append(self._reward(accuracy, self.problem.latency.predict(tuple(arch.tolist()))))
+        mean = float(np.mean(rewards))
+        baseline = mean if self.baseline is None else self.baseline
+        decay = self.settings.baseline_decay
+        self.baseline = decay * baseline + (1 - decay) * mean
+
+        # ∇α log p(N) = onehot(N) − p; the optimizer minimises, hence the sign.
+        gradient = torch.zeros_like(probabilities)
+        for arch, reward in zip(archs, rewards, strict=True):
+            onehot = torch.zeros_like(probabilities).scatter(1, arch[:, None], 1.0)
+            gradient -= (reward - baseline) / len(archs) * (onehot - probabilities)
+        self.logits.step(gradient)
+        self.term.observe(self.expected_ms())
+
+    def _reward(self, accuracy: float, latency_ms: float) -> float:
+        if self.settings.reward == "paper":
+            return accuracy * (self.problem.limit_ms / latency_ms) ** self.settings.exponent
+        return accuracy - self.term.multiplier * (latency_ms / self.problem.limit_ms - 1)
+
+    def expected_ms(self) -> float:
+        return float(self.problem.latency.expected(self.logits.split(self.logits.probabilities())))
+
+    def scores(self) -> list[np.ndarray]:
+        return self.logits.scores()
+
+    def facts(self) -> dict[str, float]:
+        return {
+            "expected": self.expected_ms(),
+            "limit": self.problem.limit_ms,
+            "entropy": self.logits.entropy(),
+            "multiplier": self.term.multiplier,
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        baseline = float("nan") if self.baseline is None else self.baseline
+        counters = [self.steps, self.term.memory, self.term.multiplier, baseline]
+        return self.logits.state() | {"counters": torch.tensor(counters, dtype=torch.float64)}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        self.logits.load_state(state)
+        steps, self.term.memory, self.term.multiplier, baseline = state["counters"].tolist()
+        self.steps, self.baseline = int(steps), None if np.isnan(baseline) else baseline

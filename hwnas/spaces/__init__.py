@@ -1,0 +1,82 @@
+"""A space: the choices, what each architecture costs a device, and the networks themselves.
+
+One file a space. `_chain.py` serves every space whose networks are a chain of slots.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from hwnas.core.arch import Arch, ArchSpace
+from hwnas.core.config import Settings
+from hwnas.operators import cost
+from hwnas.operators.opspec import OpSpec
+
+Gates = Mapping[int, Mapping[int, Tensor | None]]
+"""Choice index → {option to run: its weight, or None for a plain single path}. Options left out do not run."""
+
+
+@dataclass(frozen=True)
+class Conditional:
+    """An operator and the (choice, option) pairs that switch it on; none for one that is always there."""
+
+    spec: OpSpec
+    when: tuple[tuple[int, int], ...] = ()
+
+
+class Space(ArchSpace, ABC):
+    """What a profiler, a strategy and an exporter need to know of a search space."""
+
+    Settings: ClassVar[type[Settings]]
+    input_shape: tuple[int, int, int]
+    mixable: bool = True
+    """Whether options can be summed with weights; False where only single paths make sense."""
+
+    @abstractmethod
+    def __init__(self, settings: Any, channels: int, classes: int) -> None: ...
+
+    @abstractmethod
+    def operators(self) -> tuple[Conditional, ...]:
+        """Every operator that any network of the space can hold. An architecture's latency is a sum over these."""
+
+    @abstractmethod
+    def build(self, arch: Arch) -> nn.Module:
+        """A plain network: [batch, *input_shape] → [batch, classes]."""
+
+    @abstractmethod
+    def supernet(self) -> nn.Module:
+        """All options with weights of their own; `supernet(x, gates)`."""
+
+    @abstractmethod
+    def inherited(self, supernet: nn.Module, arch: Arch) -> dict[str, Tensor]:
+        """The state dict for `build(arch)` that holds the supernet's weights (shared, not copied)."""
+
+    @abstractmethod
+    def reference(self) -> Arch:
+        """The hand-made network of this space."""
+
+    @abstractmethod
+    def baseline(self) -> "Space | None":
+        """The hand-made family as a space of one choice, its width, narrowest first; None if there is none."""
+
+    def conditions(self, arch: Arch) -> list[Conditional]:
+        """The operators that `arch` switches on, in forward order."""
+        return [c for c in self.operators() if all(arch[choice] == option for choice, option in c.when)]
+
+    def ops(self, arch: Arch) -> list[OpSpec]:
+        return [c.spec for c in self.conditions(arch)]
+
+    def params(self, arch: Arch) -> int:
+        return sum(cost(spec)[1] for spec in self.ops(arch))
+
+    def macs(self, arch: Arch) -> int:
+        """Multiply-accumulates at batch 1."""
+        return sum(cost(spec)[2] for spec in self.ops(arch))
+
+
+def single_path(arch: Arch) -> Gates:
+    """Gates that run exactly this architecture."""
+    return {choice: {option: None} for choice, option in enumerate(arch)}

@@ -1,0 +1,156 @@
+"""Three disjoint splits: one trains weights, one guides the search, one is the test, which is read once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.nn import functional as F
+
+from hwnas.core.errors import BadInput
+from hwnas.core.seeds import derive
+from hwnas.training.datasets import Images, RawData
+
+Batch = tuple[Tensor, Tensor]
+EVALUATION_BATCH = 256
+
+
+class TestSplitOpened(AssertionError):
+    """A defect of the caller: the test split was asked for twice."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images of one split, and how they become network inputs.
+
+    `mean`, `std`: per channel, of pixels scaled to 0–1, from the training images.
+    """
+
+    images: Images
+    mean: Tensor
+    std: Tensor
+    resolution: int
+    flip: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Augmented batches in random order; the last, incomplete one is dropped (its batch norm would be poor)."""
+        order = torch.randperm(len(self), generator=generator).numpy()
+        if len(order) < batch_size:
+            raise BadInput(f"a split of {len(order)} images is smaller than one batch of {batch_size}")
+        for start in range(0, len(order) - batch_size + 1, batch_size):
+            indices = order[start : start + batch_size]
+            pixels = augment(torch.from_numpy(self.images.pixels[indices]), self.flip, generator)
+            yield self.inputs(pixels), torch.from_numpy(self.images.labels[indices])
+
+    def endless(self, batch_size: int, seed: int, *name: object) -> Iterator[Batch]:
+        """Epoch after epoch; each epoch's order depends only on the seed, the name and its number."""
+        number = 0
+        while True:
+            generator = torch.Generator().manual_seed(derive(seed, *name, number))
+            yield from self.epoch(min(batch_size, len(self)), generator)
+            number += 1
+
+    def plain(self, batch_size: int = EVALUATION_BATCH) -> Iterator[Batch]:
+        """Every image once, in order, not augmented."""
+        for start in range(0, len(self), batch_size):
+            part = slice(start, start + batch_size)
+            yield self.inputs(torch.from_numpy(self.images.pixels[part])), torch.from_numpy(self.images.labels[part])
+
+    def inputs(self, pixels: Tensor) -> Tensor:
+        """uint8 [n, c, h, w] → normalised float32 [n, c, resolution, resolution], channels last in memory."""
+        x = (pixels.float() / 255 - self.mean[:, None, None]) / self.std[:, None, None]
+        if x.shape[-2:] != (self.resolution, self.resolution):
+            x = F.interpolate(x, size=(self.resolution, self.resolution), mode="bilinear", align_corners=False)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
+    """Random shift by up to an eighth of the image (zero padding), and a random mirror image where that makes sense."""
+    n, _, height, width = pixels.shape
+    pad = max(1, height // 8)
+    padded = F.pad(pixels, (pad, pad, pad, pad))
+    top = torch.randint(0, 2 * pad + 1, (n, 1, 1), generator=generator)
+    left = torch.randint(0, 2 * pad + 1, (n, 1, 1), generator=generator)
+    rows = top + torch.arange(height)[None, :, None]
+    columns = torch.arange(width)[None, None, :].expand(n, 1, width)
+    if flip:
+        mirrored = torch.rand(n, 1, 1, generator=generator) < 0.5
+        columns = torch.where(mirrored, width - 1 - columns, columns)
+    return padded[torch.arange(n)[:, None, None], :, rows, left + columns].permute(0, 3, 1, 2)
+
+
+class Data:
+    """The splits of one run. `weights` ∪ `search` is what final networks are trained on, once nothing is left to choose."""
+
+    def __init__(
+        self, raw: RawData, resolution: int, seed: int, search_fraction: float = 0.25, limit: int | None = None
+    ) -> None:
+        """`limit`: use only so many training images, of all classes alike. The test split is never cut."""
+        self.class_names = raw.class_names
+        self.channels = raw.train.pixels.shape[1]
+        train = raw.train
+        if limit is not None and limit < len(train):
+            kept, _ = _stratified(train, np.arange(len(train)), limit, derive(seed, "limit"))
+            train = train.take(kept)
+        guide = round(search_fraction * len(train))
+        search, weights = _stratified(train, np.arange(len(train)), guide, derive(seed, "split"))
+        mean, std = _moments(train.pixels)
+        self.mean, self.std = mean, std
+
+        def split(images: Images) -> Split:
+            return Split(images, mean, std, resolution, raw.flip)
+
+        self.weights, self.search, self.train = split(train.take(weights)), split(train.take(search)), split(train)
+        self._test: Split | None = split(raw.test)
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    def open_test(self) -> Split:
+        """The test split, once. Raises TestSplitOpened the second time."""
+        if self._test is None:
+            raise TestSplitOpened("the test split is read once, after everything is chosen")
+        test, self._test = self._test, None
+        return test
+
+
+def _stratified(images: Images, indices: np.ndarray, first: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two disjoint parts with all classes alike, the first of this size."""
+    try:
+        a, b = train_test_split(indices, train_size=first, random_state=seed % 2**32, stratify=images.labels)
+    except ValueError as error:
+        raise BadInput(f"the {len(indices)} training images cannot be split into parts: {error}") from error
+    return np.sort(a), np.sort(b)
+
+
+def _moments(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Per channel, of pixels scaled to 0–1; summed image by image, so that nothing large is copied."""
+    scaled = (image.reshape(image.shape[0], -1) / 255 for image in pixels)
+    sums = np.zeros((2, pixels.shape[1]))
+    for image in scaled:
+        sums += image.mean(1), (image**2).mean(1)
+    mean, square = sums / len(pixels)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
+    return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32)
+
+
+def open_data(name: str, settings: dict[str, object], resolution: int, seed: int) -> Data:
+    """A data set by name, with `limit` and `search_fraction` beside its own settings."""
+    from hwnas.core.config import validate
+    from hwnas.core.plugins import load
+
+    own = dict(settings)
+    limit, fraction = own.pop("limit", None), own.pop("search_fraction", 0.25)
+    if not (limit is None or (isinstance(limit, int) and limit > 0)):
+        raise BadInput(f"data.limit must be a positive number of images, not {limit!r}")
+    if not (isinstance(fraction, int | float) and 0 < fraction < 1):
+        raise BadInput(f"data.search_fraction must lie between 0 and 1, not {fraction!r}")
+    plugin = load("datasets", name)
+    raw = plugin(validate(plugin.Settings, own, "data")).load(resolution)
+    return Data(raw, resolution, seed, float(fraction), limit)

@@ -1,0 +1,65 @@
+"""A data set becomes images in memory. One file a data set; downloads nothing."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hwnas.core.config import Settings
+from hwnas.core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Images:
+    """`pixels`: uint8 [n, channels, height, width]; `labels`: int64 [n]."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.pixels.ndim != 4 or self.pixels.dtype != np.uint8 or len(self.pixels) != len(self.labels):
+            raise BadInput(
+                f"images must be uint8 [n, channels, height, width] with one label each, not "
+                f"{self.pixels.dtype} {list(self.pixels.shape)} with {len(self.labels)} labels"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "Images":
+        return Images(self.pixels[indices], self.labels[indices])
+
+
+@dataclass(frozen=True)
+class RawData:
+    """What a data set gives: `flip`, whether a mirrored image is still of its class."""
+
+    train: Images
+    test: Images
+    class_names: tuple[str, ...]
+    flip: bool
+
+
+class Dataset(ABC):
+    Settings: ClassVar[type[Settings]]
+
+    @abstractmethod
+    def __init__(self, settings: Any) -> None: ...
+
+    @abstractmethod
+    def load(self, resolution: int) -> RawData:
+        """`resolution` is what the network will see; images of one size may be returned as they are.
+
+        Raises BadInput when the data is missing or half there, saying which file.
+        """
+
+
+def require(folder: Path | None, name: str, what: str) -> Path:
+    """The data folder. Raises BadInput when it was not given or is not there."""
+    if folder is None:
+        raise BadInput(f"data '{name}' needs a folder", f"--data-dir DIR, where DIR holds {what}")
+    if not folder.is_dir():
+        raise BadInput(f"there is no data folder {folder}", f"--data-dir DIR, where DIR holds {what}")
+    return folder

@@ -1,0 +1,116 @@
+"""Training shared weights: one path a step, chosen by whoever searches."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from hwnas.core.arch import Arch
+from hwnas.core.errors import BadInput
+from hwnas.core.progress import Progress
+from hwnas.core.seeds import derive
+from hwnas.spaces import Gates, Space
+from hwnas.training import checkpoint
+from hwnas.training.batch_norm import batch_norms, reestimate, statistics_kept
+from hwnas.training.compute import Device
+from hwnas.training.data import Batch, Data
+from hwnas.training.network import Loss, accuracy, default_loss
+from hwnas.training.schedule import learning_rate, optimizer_of, set_learning_rate
+from hwnas.training.settings import Recipe
+
+_BN_IMAGES = 1024
+"""Images to re-estimate batch-norm statistics from; SPOS uses about 20k of ImageNet's 1.28M."""
+
+
+class Companion(Protocol):
+    """What is searched while the weights are trained."""
+
+    def gates(self, generator: torch.Generator) -> Gates:
+        """The path of the next weight step."""
+        ...
+
+    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+        """Called after every weight step. `loss_of(gates)`: the loss on a fresh batch of the search split."""
+        ...
+
+    def epoch_done(self, epoch: int) -> None: ...
+
+    def state(self) -> checkpoint.Tensors: ...
+
+    def load_state(self, state: checkpoint.Tensors) -> None: ...
+
+
+class SharedWeights:
+    """A space's supernet with its data: trained once, then asked about single architectures."""
+
+    def __init__(
+        self, space: Space, data: Data, recipe: Recipe, device: Device, seed: int, loss: Loss | None = None
+    ) -> None:
+        self.space, self.data, self.recipe, self.device, self.seed = space, data, recipe, device, seed
+        self.loss = loss or default_loss(recipe)
+        torch.manual_seed(derive(seed, "supernet") % 2**63)
+        self.net = space.supernet().to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def train(self, companion: Companion, path: Path | None, label: str) -> None:
+        """`path`: the checkpoint, written after every epoch; training goes on from it. Raises BadInput on divergence."""
+        optimizer = optimizer_of(self.net, self.recipe)
+        start = self._resume(path, optimizer, companion)
+        steps = len(self.data.weights) // self.recipe.batch_size
+        with Progress(label, self.recipe.epochs, done=start) as progress:
+            for epoch in range(start, self.recipe.epochs):
+                generator = torch.Generator().manual_seed(derive(self.seed, "supernet epoch", epoch))
+                guide = self.data.search.endless(self.recipe.batch_size, self.seed, "guide", epoch)
+                for i, batch in enumerate(self.data.weights.epoch(self.recipe.batch_size, generator)):
+                    set_learning_rate(optimizer, learning_rate(self.recipe, epoch * steps + i, steps))
+                    self.weight_step(companion.gates(generator), batch, optimizer)
+                    with statistics_kept(self.net):
+                        companion.update(
+                            lambda gates, g=guide: self._loss(gates, next(g)), epoch + i / steps, generator
+                        )
+                companion.epoch_done(epoch)
+                if path:
+                    groups = {
+                        "model": self.net.state_dict(),
+                        "momentum": checkpoint.momentum_of(optimizer, self.net),
+                        "companion": companion.state(),
+                    }
+                    checkpoint.save(path, groups, {"epoch": epoch + 1})
+                progress.advance()
+
+    def weight_step(self, gates: Gates, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+        """One SGD step of the path's weights alone: the others have no gradient, so momentum leaves them in peace."""
+        self.net.train()
+        optimizer.zero_grad(set_to_none=True)
+        value = self._loss(gates, batch)
+        if not torch.isfinite(value):
+            raise BadInput(f"the supernet's loss became {value.item()}", "--set search.learning_rate=SMALLER")
+        value.backward()
+        optimizer.step()
+
+    def _loss(self, gates: Gates, batch: Batch) -> Tensor:
+        x, y = batch[0].to(self.device.torch), batch[1].to(self.device.torch)
+        with self.device.autocast():
+            return self.loss(self.net(x, gates), y)
+
+    def accuracy(self, arch: Arch) -> float:
+        """On the search split, with inherited weights and batch-norm statistics of this path. The supernet is untouched."""
+        network = self.space.build(arch).to(self.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.load_state_dict(self.space.inherited(self.net, arch))
+        generator = torch.Generator().manual_seed(derive(self.seed, "statistics"))
+        batches = self.data.weights.epoch(self.recipe.batch_size, generator)
+        enough = max(1, min(_BN_IMAGES, len(self.data.weights)) // self.recipe.batch_size)
+        reestimate(
+            network, batch_norms(network), (x for _, (x, _) in zip(range(enough), batches, strict=False)), self.device
+        )
+        return accuracy(network, self.data.search.plain(), self.device)
+
+    def _resume(self, path: Path | None, optimizer: torch.optim.SGD, companion: Companion) -> int:
+        if path is None or not path.exists():
+            return 0
+        groups, facts = checkpoint.load(path)
+        self.net.load_state_dict(groups["model"])
+        checkpoint.restore_momentum(optimizer, self.net, groups.get("momentum", {}))
+        companion.load_state(groups.get("companion", {}))
+        return int(facts["epoch"])
