@@ -74,7 +74,10 @@ def _staged(
     be_quiet(quiet)
     resolved = _config(out, config, set_, **flags)
     if dry_run:
-        typer.echo(resolved.to_yaml() + f"# run directory: {out or resolved.default_directory()}")
+        folder = out or resolved.default_directory()
+        typer.echo(resolved.to_yaml() + f"# run directory: {folder}")
+        if as_json:
+            typer.echo(json.dumps(resolved.model_dump(mode="json") | {"run_dir": str(folder)}))
         return
     from hwnas.report.summary import summary
     from hwnas.run.result import load_result
@@ -365,20 +368,32 @@ def _ignore(_: object) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and exit. Users' mistakes end with a message and their exit code, never a traceback."""
+    """Run the command line and exit."""
+    guarded(lambda: _command_line(arguments))
+
+
+def _command_line(arguments: list[str] | None) -> None:
     try:
-        app(args=arguments, standalone_mode=False)
+        app(args=arguments)
+    except SystemExit as leave:
+        if leave.code == _INTERRUPTED:  # typer's word for Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+
+
+def guarded(story: Callable[[], object]) -> None:
+    """Users' mistakes end with a message and their exit code, never a traceback."""
+    try:
+        story()
     except HwnasError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
-    except typer.Abort:
-        typer.echo("interrupted; the same command goes on from here", err=True)
-        sys.exit(130)
-    except typer.Exit as leave:
-        sys.exit(leave.exit_code)
+        sys.exit(_INTERRUPTED)
+
+
+_INTERRUPTED = 130
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class NoSettings(Settings):
+    """Of a plug-in that has nothing to set."""
+
+
 class PluginSettings(Settings):
     """A plug-in's name with its own settings beside it, e.g. `{name: mobile, resolution: 32}`."""
 
@@ -42,11 +46,21 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> tupl
     key = ".".join(map(str, first["loc"]))
     mend = ""
     if first["type"] == "extra_forbidden":
-        known = list(model.model_fields) if len(first["loc"]) == 1 else []
+        known = _known(model, first["loc"][:-1])
         near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
         mend = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}" if known else ""
         return f"{where}: there is no setting '{key}'", mend
     return f"{where}: {key or 'value'}: {first['msg']} (got {str(first['input'])[:80]!r})", mend
+
+
+def _known(model: type[BaseModel], sections: tuple[int | str, ...]) -> list[str]:
+    """The settings of the section at this path; none where the path leads through a list or a mapping."""
+    for section in sections:
+        field = model.model_fields.get(str(section))
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return list(model.model_fields)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

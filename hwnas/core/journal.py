@@ -1,7 +1,7 @@
 """An append-only record of a run: one JSON object a line, flushed to disk before anything relies on it.
 
-A torn last line (a kill in the middle of a write) is dropped on opening; a torn line anywhere else
-means the file was altered, and it is refused.
+A torn last line (a kill in the middle of a write) is left out on opening and cut off by the next append, so that
+opening only reads; a torn line anywhere else means the file was altered, and it is refused.
 """
 
 import hashlib
@@ -26,17 +26,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[Record] = []
+        self._whole = 0
         if path.exists():
             self._open()
 
     def _open(self) -> None:
         content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        self._whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[: self._whole].splitlines(), start=1):
             self.records.append(self._parse(number, line))
-        if whole < len(content):  # the torn tail of a write that was killed
-            with self.path.open("r+b") as file:
-                file.truncate(whole)
 
     def _parse(self, number: int, line: bytes) -> Record:
         try:
@@ -57,10 +55,12 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                size = file.tell()
+                size = min(file.tell(), self._whole)
+                file.truncate(size)  # the torn tail of a write that was killed
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
+                self._whole = size + len(line)
         except OSError as error:
             if size is not None and self.path.exists():
                 os.truncate(self.path, size)

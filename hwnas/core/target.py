@@ -24,8 +24,8 @@ class Target(Settings):
     runtime: str
     provider: str = ""
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    threads: int = Field(1, ge=0)
-    batch: int = Field(1, ge=1)
+    threads: int = Field(default=1, ge=0)
+    batch: int = Field(default=1, ge=1)
 
 
 def load_target(name: str) -> Target:

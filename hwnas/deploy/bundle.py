@@ -1,4 +1,4 @@
-"""The folder a user ships: the network in every format asked for, its weights, samples to check it by, and a model card."""
+"""The folder a user ships: the network in every format asked for, its weights, samples to check it by, a model card."""
 
 import json
 from dataclasses import dataclass
@@ -57,10 +57,12 @@ Found by hwnas {version}: space `{space}`, strategy `{strategy}`, seed {seed}.
 | | |
 |---|---|
 | searched for | target `{target}` ({device}, {runtime}, {precision}, {threads} thread(s)), budget {budget} |
-| latency, measured there | median {median_ms:.4g} ms, p90 {p90_ms:.4g} ms over {samples} runs; predicted {predicted_ms:.4g} ms; budget {budget_ms:.4g} ms |
+| latency, measured there | median {median_ms:.4g} ms, p90 {p90_ms:.4g} ms over {samples} runs |
+| latency, predicted | {predicted_ms:.4g} ms; the budget was {budget_ms:.4g} ms |
 | accuracy | {accuracy:.4f} on the test split of `{data}`, read once after everything was chosen |
 | size | {params:,} parameters, {macs:,} multiply-accumulates |
-| input | float32 [batch, {channels}, {resolution}, {resolution}]: pixels scaled to 0–1, minus mean {mean}, over std {std} |
+| input | float32 [batch, {channels}, {resolution}, {resolution}] |
+| preprocessing | pixels scaled to 0–1, minus mean {mean}, over std {std} |
 | output | logits [batch, {classes}]: {class_names} |
 | limits | the latency holds on the device above and nowhere else: measure again on yours |
 | licence | yours to state: it depends on your data |
@@ -77,5 +79,6 @@ logits = session.run(None, {{session.get_inputs()[0].name: x}})[0]
 print(logits.argmax(1))
 ```
 
-`samples.safetensors` holds {sample_count} test inputs with the trained network's fp32 logits; `manifest.json` every file's sha256.
+`samples.safetensors` holds {sample_count} test inputs with the trained network's fp32 logits; `manifest.json` every
+file's sha256.
 """

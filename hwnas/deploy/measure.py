@@ -2,11 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from hwnas.core.budget import Statistic
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
+from hwnas.deploy.manifest import MOST_BYTES, read_regular
+from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.protocol import Protocol
+from hwnas.latency.statistics import summarise
 from hwnas.latency.timing import Measuring
 from hwnas.runtimes import open_runtime
 
@@ -31,11 +36,37 @@ def measure(
     models: Mapping[str, bytes], target: Target, seed: int, protocol: Protocol = PROTOCOL
 ) -> dict[str, Measured]:
     """`models`: name → ONNX bytes. Raises Unavailable for a missing runtime, BadInput for a model it refuses."""
+    timings = {name: summarise(rounds) for name, rounds in time_rounds(models, target, seed, protocol).items()}
+    return {name: Measured(t.median_ms, t.p90_ms, t.samples, t.variation) for name, t in timings.items()}
+
+
+def measure_file(file: Path, target: Target) -> dict[str, Any]:
+    """One ONNX file, as facts. Raises BadInput when it is missing, no model, or not of one float input of known shape."""
+    (rounds,) = time_rounds({file.name: read_regular(file.resolve(), MOST_BYTES)}, target, seed=0).values()
+    timing = summarise(rounds)
+    return {
+        "model": str(file),
+        "target": target.name,
+        "median_ms": timing.median_ms,
+        "p10_ms": timing.p10_ms,
+        "p90_ms": timing.p90_ms,
+        "samples": timing.samples,
+        "rounds": timing.rounds,
+        "variation": timing.variation,
+        "fingerprint": fingerprint(open_runtime(target)).identity,
+    }
+
+
+def time_rounds(
+    models: Mapping[str, bytes], target: Target, seed: int, protocol: Protocol = PROTOCOL
+) -> dict[str, list[list[int]]]:
+    """Nanoseconds of every run, one list a round. Raises as `measure` does."""
     runtime = open_runtime(target)
     sessions = {name: runtime.load(model) for name, model in models.items()}
     try:
-        timings = Measuring(sessions, protocol, stream(seed, "measure", *models)).run(f"measure on {target.name}")
+        measuring = Measuring(sessions, protocol, stream(seed, "measure", *models))
+        measuring.run(f"measure on {target.name}")
     finally:
         for session in sessions.values():
             session.close()
-    return {name: Measured(t.median_ms, t.p90_ms, t.samples, t.variation) for name, t in timings.items()}
+    return {name: list(rounds.values()) for name, rounds in measuring.rounds.items()}

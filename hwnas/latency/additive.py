@@ -24,9 +24,13 @@ class Additive:
         self.conditions = [c.when for c in space.operators()]
         self._widths = [len(choice.options) for choice in space.choices]
 
+    def switched(self, arch: Arch) -> list[bool]:
+        """Which terms `arch` switches on."""
+        return [all(arch[c] == o for c, o in when) for when in self.conditions]
+
     def sum(self, arch: Arch) -> float:
-        on = (all(arch[c] == o for c, o in when) for when in self.conditions)
-        return float(self.constant + sum(v for v, switched in zip(self.values, on, strict=True) if switched))
+        on = zip(self.values, self.switched(arch), strict=True)
+        return float(self.constant + sum(value for value, switched in on if switched))
 
     def sum_many(self, archs: np.ndarray) -> np.ndarray:
         """`archs`: [n, choices] integers → [n]."""

@@ -1,14 +1,4 @@
-"""The latency model: the sum of a table's operators, corrected by a fit on whole networks of the space.
-
-Operators timed alone run from warm caches and each pay a call; networks do not. The correction
-    ms = scale · Σ operators + per_operator · number of operators + constant
-stays a sum over conditional operators, so predictions remain exact, differentiable and projectable. Which of its three
-coefficients are used is decided by leave-one-out error, not by taste.
-"""
-
-from dataclasses import dataclass
-from math import ceil
-from typing import Any
+"""The latency model: the sum of a table's operators, corrected by a fit on whole networks (`correction.py`)."""
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -18,45 +8,10 @@ from hwnas.core.arch import Arch
 from hwnas.core.budget import Statistic
 from hwnas.core.errors import BadInput
 from hwnas.latency.additive import Additive
+from hwnas.latency.correction import Fit, features, fit
+from hwnas.latency.plausible import check_plausible
 from hwnas.latency.table import Calibration, HeldOutError, LatencyTable, MeasuredNetwork
 from hwnas.spaces import Space
-
-_FORMS = {"scale": (0,), "scale+constant": (0, 2), "scale+per_operator+constant": (0, 1, 2)}
-_SCALE_RANGE = (0.2, 5.0)
-"""Published sums are 0.65 to 1.2 of whole networks on CPUs; beyond these bounds table and networks do not belong together."""
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Coefficients of (Σ ms, number of operators, 1), and the relative leave-one-out residuals (predicted/true − 1)."""
-
-    form: str
-    coefficients: np.ndarray
-    residuals: np.ndarray
-
-    def upper_95(self) -> float:
-        """The factor under which 95 % of networks stay: the conformal quantile of true/predicted − 1."""
-        excess = np.sort(1 / (1 + self.residuals) - 1)
-        rank = min(len(excess), ceil((len(excess) + 1) * 0.95))
-        return 1 + max(0.0, float(excess[rank - 1]))
-
-
-def fit(features: np.ndarray, measured_ms: np.ndarray) -> Fit:
-    """Least relative squares of each form; the one with the smallest leave-one-out error wins.
-
-    `features`: [networks, 3]; `measured_ms`: [networks].
-    """
-    fits = []
-    for form, columns in _FORMS.items():
-        x = features[:, columns] / measured_ms[:, None]  # relative errors: the target becomes 1
-        inverse = np.linalg.pinv(x.T @ x)
-        solution = inverse @ x.sum(0)
-        leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
-        residuals = (x @ solution - 1) / np.maximum(1 - leverage, 1e-6)
-        coefficients = np.zeros(3)
-        coefficients[list(columns)] = solution
-        fits.append(Fit(form, coefficients, residuals))
-    return min(fits, key=lambda f: float(np.mean(f.residuals**2)))
 
 
 class LatencyModel:
@@ -69,10 +24,9 @@ class LatencyModel:
         self.space, self.table, self.statistic = space, table, statistic
         self.raw = raw_sum(space, table)
         self.calibration = _calibration(space, table)
+        check_plausible(self.raw, self.calibration, table)
         self.fit = fit(features(self.raw, self.calibration.fitted), _measured(self.calibration.fitted, statistic))
-        _check_scale(self.fit, self.raw, self.calibration.fitted, table)
-        scale, per_operator, constant = self.fit.coefficients
-        self.additive = Additive(space, scale * self.raw.values + per_operator, constant)
+        self.additive = self.fit.corrected(self.raw)
         self.margin = self.fit.upper_95()
         """predicted_p95 / predicted."""
 
@@ -113,13 +67,6 @@ def raw_sum(space: Space, table: LatencyTable) -> Additive:
     return Additive(space, np.array(values))
 
 
-def features(raw: Additive, networks: list[MeasuredNetwork]) -> np.ndarray:
-    """[networks, 3]: sum of operators in ms, their number, 1."""
-    archs = np.array([n.arch for n in networks])
-    number = Additive(raw.space, np.ones(len(raw.values)))
-    return np.stack([raw.sum_many(archs), number.sum_many(archs), np.ones(len(archs))], axis=1)
-
-
 def held_out_error(fitted: Fit, x: np.ndarray, measured_ms: np.ndarray, repeat_ms: np.ndarray) -> HeldOutError:
     """Of a fit on networks it has not seen; `repeat_ms`: the same networks measured again."""
     error = np.abs(x @ fitted.coefficients / measured_ms - 1)
@@ -129,7 +76,7 @@ def held_out_error(fitted: Fit, x: np.ndarray, measured_ms: np.ndarray, repeat_m
         max=float(error.max()),
         within_5=float((error <= 0.05).mean()),
         within_10=float((error <= 0.10).mean()),
-        spearman=float(spearmanr(x @ fitted.coefficients, measured_ms).statistic),
+        spearman=float(spearmanr(x @ fitted.coefficients, measured_ms)[0]),  # type: ignore[arg-type]
         noise_floor=float(np.abs(repeat_ms / measured_ms - 1).mean()),
     )
 
@@ -152,15 +99,3 @@ def _calibration(space: Space, table: LatencyTable) -> Calibration:
 
 def _measured(networks: list[MeasuredNetwork], statistic: Statistic) -> np.ndarray:
     return np.array([n.median_ms if statistic == "median" else n.p90_ms for n in networks])
-
-
-def _check_scale(fitted: Fit, raw: Additive, networks: list[MeasuredNetwork], table: LatencyTable) -> None:
-    sums, measured = features(raw, networks)[:, 0], _measured(networks, "median")
-    low, high = _SCALE_RANGE
-    worst: Any = max(zip(sums / measured, networks, strict=True), key=lambda pair: abs(np.log(pair[0])))
-    if not low <= worst[0] <= high:
-        raise BadInput(
-            f"the operators of '{table.target.name}' sum to {worst[0]:.3g} times what a whole network measures: "
-            "a wrong unit or an altered entry",
-            f"profile again: hwnas profile --target {table.target.name} --fresh",
-        )

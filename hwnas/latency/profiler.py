@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 from pydantic import Field
 
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
+from hwnas.core.files import storage_failed
 from hwnas.core.journal import Journal
 from hwnas.core.progress import Progress, say, warn
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
+from hwnas.latency.correction import features, fit
 from hwnas.latency.fingerprint import Fingerprint, fingerprint
 from hwnas.latency.graphs import network_graph, operator_graph
-from hwnas.latency.model import features, fit, held_out_error, raw_sum, space_key
+from hwnas.latency.model import held_out_error, raw_sum, space_key
 from hwnas.latency.networks import spread
 from hwnas.latency.protocol import Protocol
 from hwnas.latency.statistics import Timing
@@ -37,8 +39,8 @@ class ProfileSettings(Settings):
     """`fitted` networks teach the correction, `held_out` ones judge it."""
 
     protocol: Protocol = Protocol()
-    fitted: int = Field(40, ge=8, le=400)
-    held_out: int = Field(16, ge=4)
+    fitted: int = Field(default=40, ge=8, le=400)
+    held_out: int = Field(default=16, ge=4)
     seed: int = 0
 
 
@@ -99,13 +101,19 @@ class Profiler:
             return table
         if self._differences(table):
             raise BadInput("this table was measured elsewhere; what it lacks cannot be measured here")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            return self._fill(space, table, plan, fresh)
+
+    def _lock(self) -> AcquireReturnProxy:
+        """Released by `with`. Raises BadInput when another process profiles this target."""
         lock = FileLock(self.path.with_name(f".{self.target.name}.lock"))
         try:
-            with lock.acquire(timeout=0):
-                return self._fill(space, table, plan, fresh)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return lock.acquire(timeout=0)
         except Timeout as error:
             raise BadInput(f"another hwnas is profiling '{self.target.name}' now", "wait for it to end") from error
+        except OSError as error:
+            storage_failed(self.path, error)
 
     def _fill(self, space: Space, table: LatencyTable, plan: Plan, fresh: bool) -> LatencyTable:
         turns = _Turns(self.path.with_name(f".{self.target.name}.turns.jsonl"), self.here, self.settings, fresh)

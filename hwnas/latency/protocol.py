@@ -10,15 +10,15 @@ from hwnas.core.config import Settings
 class Protocol(Settings):
     """Every graph is visited once a round, the rounds in random order: drift falls on all alike."""
 
-    rounds: int = Field(12, ge=2)
-    extra_rounds: int = Field(12, ge=0)
+    rounds: int = Field(default=12, ge=2)
+    extra_rounds: int = Field(default=12, ge=0)
     """More rounds for graphs whose round medians disagree."""
-    turn_ms: float = Field(6.0, gt=0)
+    turn_ms: float = Field(default=6.0, gt=0)
     """How long one visit lasts at least, after its warm-up."""
-    min_samples: int = Field(6, ge=1)
+    min_samples: int = Field(default=6, ge=1)
     """A visit's fewest samples; with 12 rounds 72, enough to state a p90 (MLPerf's rule: 64)."""
-    warmup_runs: int = Field(3, ge=1)
-    max_variation: float = Field(0.05, gt=0)
+    warmup_runs: int = Field(default=3, ge=1)
+    max_variation: float = Field(default=0.05, gt=0)
     """Coefficient of variation of the round medians above which an entry is not `stable` (5 %: CPUs)."""
 
     def digest(self) -> str:

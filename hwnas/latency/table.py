@@ -37,7 +37,7 @@ class MeasuredNetwork(Settings):
     arch: tuple[int, ...]
     median_ms: float = Field(gt=0)
     p90_ms: float = Field(gt=0)
-    repeat_ms: float | None = Field(None, gt=0)
+    repeat_ms: float | None = Field(default=None, gt=0)
 
 
 class HeldOutError(Settings):
@@ -56,7 +56,7 @@ class HeldOutError(Settings):
 class Calibration(Settings):
     """Of one space on this target."""
 
-    fitted: list[MeasuredNetwork]
+    fitted: list[MeasuredNetwork] = Field(min_length=1)
     held_out: list[MeasuredNetwork]
     error: HeldOutError
     measured_at: str
@@ -92,7 +92,7 @@ def load_table(path: Path) -> LatencyTable:
     """Raises BadInput when the table is missing, torn, altered, of a newer schema or holds impossible values."""
     again = f"profile again: hwnas profile --target {path.stem} --fresh"
     try:
-        text = path.read_text()
+        text = path.read_bytes().decode()  # not read_text(), which takes a carriage return for a new line
         content = json.loads(text)
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")

@@ -59,12 +59,15 @@ class Measuring:
         return timing.variation <= self.protocol.max_variation
 
     def drift(self) -> float:
-        """How much slower the canaries were in the last third of the run than in the first: 0.2 = 20 % slower."""
+        """How much slower the canaries were in the last third of the run than in the first: 0.2 = 20 % slower.
+
+        0 when an earlier run took all turns, and this one had nothing left to time.
+        """
         ratios = []
-        for samples in self._canary_ns.values():
+        for samples in filter(None, self._canary_ns.values()):
             third = max(1, len(samples) // 3)
             ratios.append(np.median(samples[-third:]) / np.median(samples[:third]))
-        return float(np.median(ratios)) - 1
+        return float(np.median(ratios)) - 1 if ratios else 0.0
 
     def _round(self, number: int, keys: list[str], progress: Progress) -> None:
         order = [key for key in keys if number not in self.rounds[key]]

@@ -1,8 +1,8 @@
-"""Stems and heads: convolution + batch norm + activation, and the classifier."""
+"""Convolution + batch norm + activation, and the two ends of a network built from it."""
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from hwnas.core.errors import BadInput
 from hwnas.operators import operator
@@ -11,22 +11,37 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "
 
 
 def activation(name: str) -> nn.Module:
+    """In place: batch norm keeps its own input, so the activation may overwrite its output."""
     if name not in ACTIVATIONS:
         raise BadInput(f"no activation '{name}'", f"known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name](inplace=True)
 
 
-def conv_norm(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> list[tuple[str, nn.Module]]:
-    """'Same' convolution without bias, then batch norm: the pair every mobile block is made of."""
-    conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out")
-    return [("conv", conv), ("norm", nn.BatchNorm2d(out))]
+class ConvNorm(nn.Module):
+    """'Same' convolution without bias, batch norm, and an activation if one is named."""
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, act: str | None = None
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out)
+        self.act = activation(act) if act else None
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.finish(self.conv(x))
+
+    def finish(self, y: Tensor) -> Tensor:
+        """What follows the convolution."""
+        y = self.norm(y)
+        return y if self.act is None else self.act(y)
 
 
 @operator("conv")
 def conv(input_shape: tuple[int, ...], *, out: int, kernel: int, stride: int, act: str) -> nn.Module:
     """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]."""
-    return nn.Sequential(OrderedDict([*conv_norm(input_shape[0], out, kernel, stride), ("act", activation(act))]))
+    return ConvNorm(input_shape[0], out, kernel, stride, act=act)
 
 
 @operator("classifier")

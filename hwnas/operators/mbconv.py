@@ -1,11 +1,9 @@
-"""Mobile inverted bottleneck (MobileNetV2, arXiv:1801.04381; squeeze-excitation as in MobileNetV3, arXiv:1905.02244)."""
-
-from collections import OrderedDict
+"""Mobile inverted bottleneck (MobileNetV2, arXiv:1801.04381; squeeze-excitation: MobileNetV3, arXiv:1905.02244)."""
 
 from torch import Tensor, nn
 
 from hwnas.operators import operator
-from hwnas.operators.basic import activation, conv_norm
+from hwnas.operators.basic import ConvNorm
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -31,24 +29,24 @@ class SqueezeExcite(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Expand 1×1, depthwise k×k, project 1×1; the shortcut where shapes agree."""
+    """Expand 1×1 (unless the expansion is 1), depthwise k×k, project 1×1; the shortcut where shapes agree."""
 
     def __init__(self, channels: int, out: int, kernel: int, stride: int, expand: int, act: str, se: bool) -> None:
         super().__init__()
         middle = channels * expand
-        layers: OrderedDict[str, nn.Module] = OrderedDict()
-        if expand > 1:
-            layers["expand"] = nn.Sequential(OrderedDict([*conv_norm(channels, middle, 1), ("act", activation(act))]))
-        depthwise = conv_norm(middle, middle, kernel, stride, groups=middle)
-        layers["depthwise"] = nn.Sequential(OrderedDict([*depthwise, ("act", activation(act))]))
-        if se:
-            layers["se"] = SqueezeExcite(middle)
-        layers["project"] = nn.Sequential(OrderedDict(conv_norm(middle, out, 1)))
-        self.body = nn.Sequential(layers)
+        self.expand = ConvNorm(channels, middle, 1, act=act) if expand > 1 else None
+        self.depthwise = ConvNorm(middle, middle, kernel, stride, groups=middle, act=act)
+        self.se = SqueezeExcite(middle) if se else None
+        self.project = ConvNorm(middle, out, 1)
         self.shortcut = stride == 1 and channels == out
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) if self.shortcut else self.body(x)
+        y = x if self.expand is None else self.expand(x)
+        y = self.depthwise(y)
+        if self.se is not None:
+            y = self.se(y)
+        y = self.project(y)
+        return x + y if self.shortcut else y
 
 
 @operator("mbconv")

@@ -13,6 +13,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
+from torch.fx.proxy import TraceError
 
 OPSET = 18
 
@@ -26,7 +27,7 @@ def write(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
     module = module.eval()
     try:
         traced = fx.symbolic_trace(module)
-    except (fx.proxy.TraceError, TypeError) as error:
+    except (TraceError, TypeError) as error:
         raise Untranslatable(str(error)) from error
     graph = _Graph()
     inputs = [n for n in traced.graph.nodes if n.op == "placeholder"]

@@ -1,7 +1,129 @@
-"""stub"""
+"""One self-contained HTML page a run: nothing is fetched, everything from outside is escaped."""
 
+import shlex
+from functools import partial
+from math import floor, log10
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from hwnas.core.errors import HwnasError
+from hwnas.core.files import write_atomic
+from hwnas.report import charts, points
+from hwnas.report.data import RunData, gather
+from hwnas.report.strip import draw
+from hwnas.report.summary import rows
+from hwnas.run.result import NetworkResult
+
+_TEMPLATE = Path(__file__).parent / "template"
 
 
-def write_report(p: Path) -> Path:
-    return p
+def write_report(run_dir: Path) -> Path:
+    """`report.html` of a run, finished or only searched. Raises BadInput when there is no result yet."""
+    page = run_dir / "report.html"
+    write_atomic(page, render(gather(run_dir)))
+    return page
+
+
+def render(run: RunData) -> str:
+    environment = Environment(loader=FileSystemLoader(_TEMPLATE), autoescape=True, undefined=StrictUndefined)
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": True}
+    environment.filters |= {
+        "ms": partial(_ms, scale_ms=run.result.predicted_ms),
+        "percent": _percent,
+        "million": _million,
+    }
+    return environment.get_template("page.html").render(
+        run=run,
+        result=run.result,
+        config=run.config,
+        rows=[(role, network, _latency_ms(run, network)) for role, network in rows(run.result)],
+        speedup=_speedup(run),
+        images=(run.journal.last("tested") or {}).get("images"),
+        scaled_note=(run.journal.last("chosen", role="reference_scaled") or {}).get("note"),
+        command=f"hwnas run --config {shlex.quote(str(run.path / 'config.yaml'))} "
+        f"--out {shlex.quote(str(run.path) + '-again')}",
+        **_latency_parts(run),
+        **_search_parts(run),
+        css=Markup((_TEMPLATE / "page.css").read_text()),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def _latency_parts(run: RunData) -> dict[str, Any]:
+    """What needs the latency table; it may be gone or another by now, and the page then says so."""
+    identity = run.journal.last("profiled") or {}
+    parts: dict[str, Any] = {"machine": identity.get("fingerprint", {}), "table": None, "unstable": [], "operators": 0}
+    try:
+        drawing, fidelity = draw(run), points.fidelity(run)
+    except HwnasError as error:
+        return parts | {
+            "drawing": None,
+            "fidelity": None,
+            "fidelity_chart": None,
+            "no_latency": error.what,
+            "change": "",
+        }
+    used = {str(conditional.spec) for conditional in run.space.operators()}
+    return parts | {
+        "drawing": drawing,
+        "fidelity": fidelity,
+        "fidelity_chart": charts.fidelity_chart(fidelity),
+        "no_latency": "",
+        "change": run.change,
+        "table": run.table,
+        "operators": len(used),
+        "unstable": sorted(key for key in used if not run.table.entries[key].stable),
+    }
+
+
+def _search_parts(run: RunData) -> dict[str, Any]:
+    found, curves = points.evaluations(run), points.convergence(run)
+    convergence = None
+    if curves:
+        convergence = charts.convergence_chart(curves)
+    elif len(found.all) > 1:
+        convergence = charts.progress_chart(found)
+    return {
+        "found": found,
+        "pareto_chart": charts.pareto_chart(found) if found.all else None,
+        "convergence_chart": convergence,
+        "gradient": bool(curves),
+    }
+
+
+def _latency_ms(run: RunData, network: NetworkResult) -> float | None:
+    """Measured, by the budget's statistic."""
+    if network.measured_ms is None:
+        return None
+    return network.measured_ms.p90 if run.budget.statistic == "p90" else network.measured_ms.median
+
+
+def _speedup(run: RunData) -> tuple[float, str] | None:
+    """How many times faster than the reference, and how that is known."""
+    by_role = dict(rows(run.result))
+    if "reference" not in by_role:
+        return None
+    winner, reference = by_role["winner"], by_role["reference"]
+    ours, theirs = _latency_ms(run, winner), _latency_ms(run, reference)
+    if ours is not None and theirs is not None:
+        return theirs / ours, "measured"
+    if winner.predicted_ms is None or reference.predicted_ms is None:
+        return None
+    return reference.predicted_ms / winner.predicted_ms, "predicted"
+
+
+def _ms(value: float | None, scale_ms: float) -> str:
+    """All milliseconds of a page with as many decimals as give the winner's four digits."""
+    return "–" if value is None else f"{value:.{max(0, 3 - floor(log10(scale_ms)))}f}"
+
+
+def _percent(fraction: float | None, decimals: int = 2) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.{decimals}f} %"
+
+
+def _million(count: int) -> str:
+    return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k"

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hwnas.core.budget import parse_budget
 from hwnas.core.config import PluginSettings, Settings, assign, read_yaml, validate
+from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
 from hwnas.core.target import Target, load_target
 from hwnas.latency.profiler import ProfileSettings
@@ -19,19 +20,19 @@ from hwnas.training.settings import Compute, Recipe
 class SearchRecipe(Recipe):
     """Shared weights see each option rarely, so the search takes small batches: many steps."""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(32, ge=2)
-    learning_rate: float = Field(0.05, gt=0)
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=0.05, gt=0)
 
 
 class TrainingRecipe(Recipe):
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(default=20, ge=1)
 
 
 class RunConfig(Settings):
     target: Target
     budget: str = "60%"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     space: PluginSettings = PluginSettings(name="mobile")
     data: PluginSettings = PluginSettings(name="digits")
     strategy: PluginSettings = PluginSettings(name="proxyless")
@@ -58,23 +59,21 @@ class RunConfig(Settings):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+_PLUGINS = ("space", "data", "strategy", "estimator")
+_DEFAULTS = {"target": "cpu", "space": "mobile", "data": "digits", "strategy": "proxyless"}
+
+
 def resolve(flags: dict[str, Any], file: Path | None = None, assignments: tuple[str, ...] = ()) -> RunConfig:
     """File, then flags, then `--set`; plug-in settings are filled in with their defaults.
 
     Raises BadInput for anything unknown or impossible, before any work.
     """
-    values = read_yaml(file) if file else {}
-    for section in ("space", "data", "strategy", "estimator"):
-        if isinstance(values.get(section), str):
-            values[section] = {"name": values[section]}
+    values = _expanded(read_yaml(file)) if file else {}
     _merge(values, flags)
+    values = _expanded(_DEFAULTS | values)
     for assignment in assignments:
         assign(values, assignment)
-    if not isinstance(values.get("target"), dict):
-        values["target"] = load_target(str(values.get("target", "cpu"))).model_dump()
-    for section, default in (("space", "mobile"), ("data", "digits"), ("strategy", "proxyless")):
-        values.setdefault(section, {}).setdefault("name", default)
-    config = validate(RunConfig, values, "configuration")
+    config = validate(RunConfig, _expanded(values), "configuration")
     parse_budget(config.budget)
     full = {
         "space": _filled("spaces", config.space, {}),
@@ -96,9 +95,24 @@ def _filled(group: str, plugin: PluginSettings, shared: dict[str, Any]) -> Plugi
     return PluginSettings.model_validate({"name": plugin.name} | settings.model_dump(mode="json") | common)
 
 
+def _expanded(values: dict[str, Any]) -> dict[str, Any]:
+    """A plug-in or a target may be given by its name alone."""
+    expanded = dict(values)
+    for section, value in values.items():
+        if section in _PLUGINS and isinstance(value, str):
+            expanded[section] = {"name": value}
+        elif section in _PLUGINS and isinstance(value, dict) and section in _DEFAULTS:
+            expanded[section] = {"name": _DEFAULTS[section]} | value
+        elif section == "target" and isinstance(value, str):
+            expanded[section] = load_target(value).model_dump()
+    return expanded
+
+
 def _merge(values: dict[str, Any], flags: dict[str, Any]) -> None:
     for key, value in flags.items():
         if isinstance(value, dict):
-            _merge(values.setdefault(key, {}), value)
+            if not isinstance(values.setdefault(key, {}), dict):
+                raise BadInput(f"configuration: '{key}' must be a name or a section, not {values[key]!r}")
+            _merge(values[key], value)
         else:
             values[key] = value

@@ -41,8 +41,8 @@ def profile_target(config: RunConfig, fresh: bool, dry_run: bool) -> Outcome:
     unstable = sum(not entry.stable for entry in table.entries.values())
     text = (
         f"{profiler.path}: {len(table.entries)} operators ({unstable} unstable); model {model.fit.form}, mean error "
-        f"{100 * error.mean:.1f} % on {error.networks} held-out networks (noise floor {100 * error.noise_floor:.1f} %); "
-        f"the reference takes {model.predict(space.reference()):.4g} ms"
+        f"{100 * error.mean:.1f} % on {error.networks} held-out ones, noise floor {100 * error.noise_floor:.1f} %; "
+        f"reference {model.predict(space.reference()):.4g} ms"
     )
     facts = {"table": str(profiler.path), "operators": len(table.entries), "unstable": unstable}
     return Outcome(text, facts | {"error": error.model_dump(mode="json")})

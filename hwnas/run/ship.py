@@ -7,7 +7,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-import hwnas
 from hwnas.core.budget import Budget
 from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
@@ -77,7 +76,7 @@ def test_all(
         samples = next(test.plain(SAMPLES))[0]
         write_atomic(file, safetensors.torch.save({"inputs": samples.contiguous()}))
         accuracies = {role: accuracy(module.to(device.torch), test.plain(), device) for role, module in modules.items()}
-        record = journal.append("tested", accuracies=accuracies)
+        record = journal.append("tested", accuracies=accuracies, images=len(test))
     try:
         return record["accuracies"], safetensors.torch.load_file(file)["inputs"]
     except (OSError, safetensors.SafetensorError) as error:
@@ -121,7 +120,7 @@ def ship(
     arch = {"space": config.space.model_dump(mode="json"), "arch": result.arch, "choices": result.choices}
     card: dict[str, Any] = {
         "title": f"{config.space.name} network for {target.name}",
-        "version": hwnas.__version__,
+        "version": result.versions["hwnas"],
         "space": config.space.name,
         "strategy": config.strategy.name,
         "seed": config.seed,

@@ -1,5 +1,6 @@
 """The stages of a run, in order. Each is done once: its outcome is in the journal, and a rerun takes it from there."""
 
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
@@ -11,13 +12,14 @@ from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
 from hwnas.core.plugins import load
 from hwnas.core.progress import say
+from hwnas.deploy.measure import Measured
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.profiler import Profiler
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
 from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
 from hwnas.run.result import MeasuredMs, NetworkResult, ParetoPoint, Result, load_result, versions
-from hwnas.run.ship import export_all, final_measurement, ship, test_all
+from hwnas.run.ship import Formats, export_all, final_measurement, ship, test_all
 from hwnas.search.driver import propose, relax
 from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
@@ -95,7 +97,13 @@ class Run:
         table = profiler.profile(self.space, allow_mismatch=self.allow_mismatch)
         model = LatencyModel(self.space, table, self.budget.statistic)
         if self.journal.last("profiled") is None:
-            self.journal.append("profiled", spent_seconds=monotonic() - start)
+            self.journal.append(
+                "profiled",
+                channels=self.data.channels,
+                classes=self.data.classes,
+                fingerprint=dict(table.fingerprint.identity),
+                spent_seconds=monotonic() - start,
+            )
         return model
 
     @cached_property
@@ -196,13 +204,13 @@ class Run:
 
         Raises VerificationFailed when a file is wrong, or when no candidate measures within the budget.
         """
-        if self.journal.last("done") is not None:
+        if self.journal.last("done") is not None and (self.path / "result.json").exists():
             return load_result(self.path)
         while True:
             networks = self.train()
             modules = {network.role: self._trained(network) for network in networks}
             exported = export_all(networks, modules, self.config, self.data, self.path / "exports")
-            measured, budget_ms = final_measurement(exported, self.config, self.budget)
+            measured, budget_ms = self._measured(networks, exported)
             winner = networks[0]
             if measured["winner"].by(self.budget.statistic) <= budget_ms:
                 break
@@ -223,8 +231,19 @@ class Run:
             self.latency,
         )
         self._write(result)
-        self.journal.append("done", arch=list(winner.arch))
+        if self.journal.last("done") is None:
+            self.journal.append("done", arch=list(winner.arch))
         return result
+
+    def _measured(self, networks: list[Network], exported: dict[str, Formats]) -> tuple[dict[str, Measured], float]:
+        """The final measurement and the budget in ms, taken once: a rerun must not choose another winner after the test."""
+        archs = {network.role: list(network.arch) for network in networks}
+        record = self.journal.last("measured", archs=archs)
+        if record is None:
+            measured, budget_ms = final_measurement(exported, self.config, self.budget)
+            facts = {role: asdict(m) for role, m in measured.items()}
+            record = self.journal.append("measured", archs=archs, measured=facts, budget_ms=budget_ms)
+        return {role: Measured(**m) for role, m in record["measured"].items()}, record["budget_ms"]
 
     def _network(self, arch: Arch) -> Network:
         return Network("winner", self.space, arch)

@@ -6,6 +6,7 @@ from time import perf_counter_ns
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as state  # type: ignore[attr-defined]
 
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.machine import cpu_name
@@ -13,6 +14,16 @@ from hwnas.core.target import Target
 from hwnas.runtimes import Runtime, Session
 
 ort.set_default_logger_severity(3)
+
+_REFUSALS = (
+    state.Fail,
+    state.InvalidProtobuf,
+    state.InvalidGraph,
+    state.NotImplemented,
+    state.InvalidArgument,
+    state.RuntimeException,
+    RuntimeError,  # what run_with_iobinding raises
+)
 
 
 class Onnxruntime(Runtime):
@@ -44,22 +55,17 @@ class Onnxruntime(Runtime):
         options.log_severity_level = 3
         try:
             return _OrtSession(ort.InferenceSession(model, options, providers=[self.provider]), self.target.batch)
-        except (
-            ort.capi.onnxruntime_pybind11_state.Fail,
-            ort.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-            ort.capi.onnxruntime_pybind11_state.InvalidGraph,
-            ort.capi.onnxruntime_pybind11_state.NotImplemented,
-            ort.capi.onnxruntime_pybind11_state.InvalidArgument,
-        ) as error:
+        except _REFUSALS as error:
             raise BadInput(f"onnxruntime refuses the model: {str(error)[:300]}") from error
 
 
 class _OrtSession(Session):
     def __init__(self, session: ort.InferenceSession, batch: int) -> None:
         self._session = session
-        (self._input, *others) = session.get_inputs()
-        if others or self._input.type != "tensor(float)":
+        inputs = session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
             raise BadInput("the model must have one float input", "export it with a single image input")
+        self._input = inputs[0]
         self._output = session.get_outputs()[0].name
         shape = [batch, *self._input.shape[1:]]
         if not all(isinstance(size, int) for size in shape):
@@ -79,4 +85,7 @@ class _OrtSession(Session):
         return perf_counter_ns() - start
 
     def infer(self, inputs: np.ndarray) -> np.ndarray:
-        return self._session.run(None, {self._input.name: inputs})[0]
+        try:
+            return np.asarray(self._session.run(None, {self._input.name: inputs})[0])
+        except _REFUSALS as error:
+            raise BadInput(f"onnxruntime refuses the input: {str(error)[:300]}") from error

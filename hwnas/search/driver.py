@@ -52,14 +52,15 @@ def propose(strategy: Proposer, estimator: Estimator, problem: Problem, journal:
 def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
     """Train supernet and distribution together, project onto the budget, compare the best on the search split."""
     if not problem.space.mixable:
-        raise BadInput(
-            f"{type(strategy).__name__.lower()} mixes options, which space {type(problem.space).__name__.lower()} does not allow",
-            "--strategy spos or random",
-        )
+        names = (type(part).__name__.lower() for part in (strategy, problem.space))
+        raise BadInput("{} mixes options, which space {} does not allow".format(*names), "--strategy spos or random")
     weights = SharedWeights(means.space, means.data, means.recipe, means.device, means.seed, means.loss)
     companion = _Journaled(strategy, journal)
     weights.train(companion, means.checkpoints / "supernet.safetensors", "search: supernet epochs")
-    archs = candidates(problem, strategy.scores())
+    scores = strategy.scores()
+    if journal.last("scores") is None:
+        journal.append("scores", log_probabilities=[choice.tolist() for choice in scores])
+    archs = candidates(problem, scores)
     done = {record.arch: record for record in map(Trial.of, journal.of("trial"))}
     trials = [done[a] if a in done else _judge(problem, a, weights.accuracy, journal, "trial") for a in archs]
     return SearchResult(trials, ranked(trials), history=list(journal.of("epoch")))

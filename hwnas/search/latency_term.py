@@ -1,4 +1,4 @@
-"""How latency enters a gradient search's loss. Each term takes the cross-entropy and E[latency], both differentiable."""
+"""How latency enters a gradient search's loss: each term takes cross-entropy and E[latency], both differentiable."""
 
 from math import log
 from typing import Literal

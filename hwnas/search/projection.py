@@ -116,4 +116,4 @@ class _Program:
         matrices = vstack([c.A for c in self.constraints])
         lows = np.concatenate([np.broadcast_to(c.lb, c.A.shape[0]) for c in self.constraints])
         highs = np.concatenate([np.broadcast_to(c.ub, c.A.shape[0]) for c in self.constraints])
-        return LinearConstraint(matrices, lows, highs)
+        return LinearConstraint(matrices, lows, highs)  # type: ignore[arg-type]

@@ -32,7 +32,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`candidates`: within the budget by prediction, best first. `history`: one record an epoch of a gradient search."""
+    """`candidates`: within the budget by prediction, best first. `history`: a gradient search's epochs."""
 
     trials: list[Trial]
     candidates: list[Trial]

@@ -1,4 +1,4 @@
-"""ProxylessNAS's mobile space (arXiv:1812.00332, section 4.2): MBConv {3,5,7} × {3,6}, and Zero where there is a shortcut.
+"""ProxylessNAS's mobile space (arXiv:1812.00332, section 4.2): MBConv {3,5,7} × {3,6}, and Zero beside a shortcut.
 
 The defaults are a small 32-pixel network; `mobile-224` is the paper's. The first block of a stage carries its stride.
 """
@@ -20,14 +20,14 @@ from hwnas.spaces.mobilenet_v2 import MobilenetV2
 class MobileSettings(Settings):
     """The skeleton. Lists have one entry a stage."""
 
-    resolution: int = Field(32, ge=8)
-    stem_width: int = Field(16, ge=1)
-    stem_stride: int = Field(2, ge=1, le=2)
-    first_width: int = Field(8, ge=1)
+    resolution: int = Field(default=32, ge=8)
+    stem_width: int = Field(default=16, ge=1)
+    stem_stride: int = Field(default=2, ge=1, le=2)
+    first_width: int = Field(default=8, ge=1)
     widths: tuple[int, ...] = (16, 24, 40, 48, 96)
     depths: tuple[int, ...] = (2, 3, 3, 2, 2)
     strides: tuple[int, ...] = (1, 2, 2, 1, 2)
-    head_width: int = Field(192, ge=1)
+    head_width: int = Field(default=192, ge=1)
     kernels: tuple[int, ...] = (3, 5, 7)
     expansions: tuple[int, ...] = (3, 6)
     squeeze_excite: bool = False

@@ -26,11 +26,13 @@ STEM_WIDTH, HEAD_WIDTH = 32, 1280
 class MobilenetV2Settings(Settings):
     """`total_stride`: how much smaller the last feature map is; the earliest strides are dropped to reach it."""
 
-    resolution: int = Field(32, ge=8)
-    stem_stride: int = Field(2, ge=1, le=2)
-    total_stride: int = Field(16, ge=1)
+    resolution: int = Field(default=32, ge=8)
+    stem_stride: int = Field(default=2, ge=1, le=2)
+    total_stride: int = Field(default=16, ge=1)
     multipliers: tuple[float, ...] = tuple(round(0.05 * step, 2) for step in range(1, 29))
-    divisor: int = Field(4, ge=1)  # finer than the paper's 8: the baseline may come as near to the budget as it can
+    divisor: int = Field(
+        default=4, ge=1
+    )  # finer than the paper's 8: the baseline may come as near to the budget as it can
 
 
 class MobilenetV2(ChainSpace):

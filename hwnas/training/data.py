@@ -85,7 +85,7 @@ def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
 
 
 class Data:
-    """The splits of one run. `weights` ∪ `search` is what final networks are trained on, once nothing is left to choose."""
+    """The splits of one run. Final networks train on `train` = `weights` ∪ `search`: nothing is left to choose then."""
 
     def __init__(
         self, raw: RawData, resolution: int, seed: int, search_fraction: float = 0.25, limit: int | None = None

@@ -11,15 +11,15 @@ class Recipe(Settings):
     """SGD with Nesterov momentum and a cosine schedule (the recipe of ProxylessNAS and its relatives)."""
 
     epochs: int = Field(ge=1)
-    batch_size: int = Field(64, ge=2)
-    learning_rate: float = Field(0.1, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-4, ge=0)
-    warmup_epochs: float = Field(1.0, ge=0)
+    batch_size: int = Field(default=64, ge=2)
+    learning_rate: float = Field(default=0.1, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
     """Linear from zero: a fresh network at the full rate may diverge."""
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """0.1 in ProxylessNAS; keeps small networks from over-confidence."""
-    ema_decay: float | None = Field(None, gt=0, lt=1)
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Average the weights over the last ~1/(1−decay) steps; smooths the end of short trainings."""
 
 
@@ -27,5 +27,5 @@ class Compute(Settings):
     """Where training runs. `threads` 0 means all cores; results are equal only for equal threads."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     bf16: bool = False

@@ -54,7 +54,7 @@ class SharedWeights:
         self.net = space.supernet().to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def train(self, companion: Companion, path: Path | None, label: str) -> None:
-        """`path`: the checkpoint, written after every epoch; training goes on from it. Raises BadInput on divergence."""
+        """`path`: the checkpoint of every epoch; training goes on from it. Raises BadInput on divergence."""
         optimizer = optimizer_of(self.net, self.recipe)
         start = self._resume(path, optimizer, companion)
         steps = len(self.data.weights) // self.recipe.batch_size
@@ -95,7 +95,7 @@ class SharedWeights:
             return self.loss(self.net(x, gates), y)
 
     def accuracy(self, arch: Arch) -> float:
-        """On the search split, with inherited weights and batch-norm statistics of this path. The supernet is untouched."""
+        """On the search split, with inherited weights and this path's statistics. The supernet is untouched."""
         network = self.space.build(arch).to(self.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.load_state_dict(self.space.inherited(self.net, arch))
         generator = torch.Generator().manual_seed(derive(self.seed, "statistics"))

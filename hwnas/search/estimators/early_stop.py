@@ -11,7 +11,7 @@ from hwnas.training.network import accuracy, train
 
 
 class EarlyStopSettings(Settings):
-    epochs: int | None = Field(None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
     """None: the search's epochs, shared among its trials."""
 
 

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from hwnas.core.arch import Arch
-from hwnas.core.config import Settings
+from hwnas.core.config import NoSettings
 from hwnas.search.estimators import Estimator, Means
 from hwnas.spaces import Gates, Space
 from hwnas.training.supernet import SharedWeights as Weights
 
 
 class SharedWeights(Estimator):
-    Settings = Settings
+    Settings = NoSettings
 
-    def __init__(self, means: Means, settings: Settings) -> None:
+    def __init__(self, means: Means, settings: NoSettings) -> None:
         self.means = means
         self.weights = Weights(means.space, means.data, means.recipe, means.device, means.seed, means.loss)
 

@@ -8,8 +8,8 @@ After the optimizer's step the pair is shifted so that the other options' probab
 
 The latency enters in the pair (∂E/∂q_j), where it meets the accuracy gradient: Adam normalises, so an α that received a
 latency gradient alone would move equally far for any weight of it. Deviations: the latency term is by default a learned
-multiplier (`latency_term.py`; the paper's λ·E and the authors' mul-log form are settings), Zero's α is learned also where
-Zero is active (the authors' code skips it), and the derived network is the exact projection onto the budget.
+multiplier (`latency_term.py`; the paper's λ·E and the authors' mul-log form are settings), Zero's α is learned also
+where Zero is active (the authors' code skips it), and the derived network is the exact projection onto the budget.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ from hwnas.spaces import Gates
 class ProxylessSettings(Settings):
     """The paper's search takes 160 epochs with α's rate 1e-3; ours takes tens, so the rate is higher."""
 
-    learning_rate: float = Field(0.03, gt=0)
-    warmup: float = Field(0.3, ge=0, lt=1)
+    learning_rate: float = Field(default=0.03, gt=0)
+    warmup: float = Field(default=0.3, ge=0, lt=1)
     """Fraction of the epochs in which only weights are trained (paper: 40 of 160)."""
-    every: int = Field(1, ge=1)
+    every: int = Field(default=1, ge=1)
     """Weight steps between two architecture steps (authors: 5)."""
     latency: LatencyTermSettings = LatencyTermSettings()
 
@@ -63,12 +63,13 @@ class Proxyless(Relaxation):
         # One-hot gates, leaves of the graph: their gradient is ∂L/∂g.
         leaves = [torch.eye(2)[a].unbind() for a in active]
         leaves = [tuple(g.clone().requires_grad_() for g in pair) for pair in leaves]
-        gates = {
-            choice: dict(zip(options, leaves[choice], strict=True)) for choice, options in enumerate(pairs.tolist())
+        gates: Gates = {
+            choice: dict(zip(options, leaves[choice], strict=True)) if self.logits.widths[choice] > 1 else {0: None}
+            for choice, options in enumerate(pairs.tolist())
         }
         cross_entropy = loss_of(gates)
         flat = [g for pair in leaves for g in pair]
-        d_gates = torch.stack(torch.autograd.grad(cross_entropy, flat)).reshape(-1, 2).double()
+        d_gates = torch.stack(torch.autograd.grad(cross_entropy, flat, materialize_grads=True)).reshape(-1, 2).double()
 
         gradient = self._alpha_gradient(old, d_gates, pairs, float(cross_entropy.detach()))
         self.logits.step(torch.zeros_like(self.logits.alpha).scatter(1, pairs, gradient))

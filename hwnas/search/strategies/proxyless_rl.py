@@ -25,15 +25,15 @@ from hwnas.spaces import Gates
 
 
 class ProxylessRlSettings(Settings):
-    learning_rate: float = Field(0.03, gt=0)
-    warmup: float = Field(0.3, ge=0, lt=1)
-    every: int = Field(4, ge=1)
+    learning_rate: float = Field(default=0.03, gt=0)
+    warmup: float = Field(default=0.3, ge=0, lt=1)
+    every: int = Field(default=4, ge=1)
     """Weight steps between two architecture steps, each of which runs `networks` forward passes."""
-    networks: int = Field(10, ge=2)
+    networks: int = Field(default=10, ge=2)
     reward: Literal["multiplier", "paper"] = "multiplier"
     exponent: float = 0.1
     """Of target/latency in the paper's reward."""
-    baseline_decay: float = Field(0.9, ge=0, lt=1)
+    baseline_decay: float = Field(default=0.9, ge=0, lt=1)
 
 
 class ProxylessRl(Relaxation):

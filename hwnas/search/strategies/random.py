@@ -1,6 +1,6 @@
 """Random search under the hard budget, each network trained on its own: the baseline every search has to beat.
 
-It gets what the searches get: `trials` networks share the search's training epochs (Li & Talwalkar 2019, arXiv:1902.07638).
+It gets what the searches get: `trials` networks share the search's training epochs (Li & Talwalkar, arXiv:1902.07638).
 """
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from hwnas.search.strategies import Proposer
 
 
 class RandomSettings(Settings):
-    trials: int = Field(6, ge=1)
+    trials: int = Field(default=6, ge=1)
 
 
 class Random(Proposer):

@@ -4,8 +4,8 @@ The supernet is trained on uniformly sampled single paths (the `shared-weights` 
 scores architectures by their inherited weights, batch-norm statistics re-estimated for each (section 3.4). Every
 generation: keep the `parents` best so far; half of the children are mutants (each choice redrawn with `mutation`), half
 crossovers. All respect the latency budget as a HARD constraint. The paper: population 50, 20 generations, 10 parents,
-mutation 0.1. Deviation: a child over the budget is repaired by making random choices cheaper, where the authors redraw it
-up to ten times and then fall back to random architectures.
+mutation 0.1. Deviation: a child over the budget is repaired by making random choices cheaper, where the authors redraw
+it up to ten times and then fall back to random architectures.
 """
 
 from pydantic import Field
@@ -21,10 +21,10 @@ _TRIES = 100
 
 
 class SposSettings(Settings):
-    population: int = Field(25, ge=2)
-    generations: int = Field(8, ge=1)
-    parents: int = Field(8, ge=1)
-    mutation: float = Field(0.1, ge=0, le=1)
+    population: int = Field(default=25, ge=2)
+    generations: int = Field(default=8, ge=1)
+    parents: int = Field(default=8, ge=1)
+    mutation: float = Field(default=0.1, ge=0, le=1)
 
 
 class Spos(Proposer):

@@ -44,7 +44,7 @@ def read_idx(path: Path) -> np.ndarray:
         shape = struct.unpack(f">{dimensions}I", data[4 : 4 + 4 * dimensions])
         if zeros != 0 or kind != 0x08:
             raise ValueError("not an idx file of unsigned bytes")
-        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+        return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape).copy()
     except FileNotFoundError as error:
         raise BadInput(f"{path} is missing") from error
     except (OSError, EOFError, ValueError, struct.error, zlib.error) as error:

@@ -19,7 +19,7 @@ class ImagefolderSettings(Settings):
     """`size`: images are scaled and cropped to this many pixels; 0 means the network's resolution."""
 
     dir: Path | None = None
-    size: int = Field(0, ge=0)
+    size: int = Field(default=0, ge=0)
     flip: bool = True
     skip_corrupt: bool = False
 

@@ -1,0 +1,68 @@
+"""A bundle's manifest, read as what it is: a file from somebody else."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from hwnas.core.config import validate
+from hwnas.core.errors import BadInput
+from hwnas.core.plugins import names
+from hwnas.core.target import Target
+
+MANIFEST = "manifest.json"
+MOST_BYTES = 2 << 30
+"""Of a model: protobuf's own limit."""
+_MOST_MANIFEST_BYTES = 1 << 20
+_MOST_BATCH = _MOST_THREADS = 1024
+
+_Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(BaseModel):
+    """What a verification needs of it; other keys are passed over, so that a newer hwnas may add some."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    files: dict[str, _Digest]
+    target: Target
+    fingerprint: dict[str, str | int]
+    predicted_ms: float = Field(gt=0)
+    budget: str
+    budget_ms: float = Field(gt=0)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises BadInput when it is missing or torn, names a file outside the folder, or asks for what no bundle needs."""
+    path = folder / MANIFEST
+    try:
+        content = json.loads(read_regular(path, _MOST_MANIFEST_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{path} is torn or not JSON: {str(error)[:100]}", "export the network again") from error
+    manifest = validate(Manifest, content, str(path))
+    for name in manifest.files:
+        if name in ("", ".", "..", MANIFEST) or set(name) & set("/\\\0"):
+            raise BadInput(f"{path} names the file {name[:80]!r}, which is not one of this folder")
+        if (folder / name).is_symlink():
+            raise BadInput(f"{folder / name} is a symbolic link: a bundle holds its files itself")
+    # A runtime may also be the path of a Python file; taken from a manifest that would run anybody's code.
+    if manifest.target.runtime not in names("runtimes"):
+        raise BadInput(f"{path} wants the runtime {manifest.target.runtime[:80]!r}, which hwnas does not have")
+    if manifest.target.batch > _MOST_BATCH or manifest.target.threads > _MOST_THREADS:
+        raise BadInput(f"{path} asks for batch {manifest.target.batch} on {manifest.target.threads} threads")
+    return manifest
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Raises BadInput when it is missing, no regular file (a link, a pipe), or larger than `most_bytes`."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadInput(f"{path} is not a regular file")
+        if status.st_size > most_bytes:
+            raise BadInput(f"{path} has {status.st_size:,} bytes, more than the {most_bytes:,} it may have")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,82 @@
+"""From a sum of operators to whole networks: a correction fitted on networks measured whole.
+
+Operators timed alone run from warm caches and each pay a call; networks do not. The correction
+    ms = scale · Σ operators + per_operator · number of operators + constant + Σ deviation · operators' ms
+stays a sum over conditional operators, so predictions remain exact, differentiable and projectable. A deviation belongs
+to one operator, or to all that share an attribute (kernel=5, expand=6, input=16x16 …); there are more of them than
+networks, so they are shrunk: a ridge whose prior says that operators deviate by about 5 % of their own time.
+Leave-one-out error, not taste, decides which terms are used at all.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from hwnas.latency.additive import Additive
+from hwnas.latency.table import MeasuredNetwork
+from hwnas.operators.opspec import OpSpec
+
+_LINEAR = {"scale": (0,), "scale+constant": (0, 2), "scale+per_operator+constant": (0, 1, 2)}
+_DEVIATION, _NOISE = 0.05, 0.01
+"""Prior standard deviations: of an operator's deviation, and of a network's measurement; both relative."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`coefficients` of the columns of `features`; `residuals`: relative, leave-one-out (predicted/true − 1)."""
+
+    form: str
+    coefficients: np.ndarray
+    residuals: np.ndarray
+
+    def upper_95(self) -> float:
+        """The factor under which 95 % of networks stay: the conformal quantile of true/predicted − 1."""
+        excess = np.sort(1 / (1 + self.residuals) - 1)
+        rank = min(len(excess), ceil((len(excess) + 1) * 0.95))
+        return 1 + max(0.0, float(excess[rank - 1]))
+
+    def corrected(self, raw: Additive) -> Additive:
+        scale, per_operator, constant = self.coefficients[:3]
+        deviations = _group_ms(raw) @ self.coefficients[3:]
+        return Additive(raw.space, scale * raw.values + per_operator + deviations, constant)
+
+
+def fit(features: np.ndarray, measured_ms: np.ndarray) -> Fit:
+    """Least relative squares of each form; the one with the smallest leave-one-out error wins.
+
+    `features`: [networks, 3 + groups of deviations, maybe none]; `measured_ms`: [networks].
+    """
+    relative = features / measured_ms[:, None]  # relative errors: the target becomes 1
+    width = features.shape[1]
+    forms = _LINEAR | ({"deviations": tuple(range(width))} if width > 3 else {})
+    fits = []
+    for form, columns in forms.items():
+        x = relative[:, columns]
+        shrinkage = np.where(np.array(columns) < 3, 0.0, (_NOISE / _DEVIATION) ** 2)
+        inverse = np.linalg.pinv(x.T @ x + np.diag(shrinkage))
+        coefficients = np.zeros(width)
+        coefficients[list(columns)] = inverse @ x.sum(0)
+        leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
+        residuals = (relative @ coefficients - 1) / np.maximum(1 - leverage, 1e-6)
+        fits.append(Fit(form, coefficients, residuals))
+    return min(fits, key=lambda f: float(np.mean(f.residuals**2)))
+
+
+def features(raw: Additive, networks: list[MeasuredNetwork]) -> np.ndarray:
+    """[networks, 3 + groups]: sum of operators in ms, their number, 1, and the ms of each group of operators."""
+    on = np.array([raw.switched(network.arch) for network in networks], dtype=np.float64)
+    return np.column_stack([on @ raw.values, on.sum(1), np.ones(len(on)), on @ _group_ms(raw)])
+
+
+def _group_ms(raw: Additive) -> np.ndarray:
+    """[terms, groups]: a term's ms in every group it belongs to."""
+    memberships = [_groups(conditional.spec) for conditional in raw.space.operators()]
+    names = sorted(set().union(*memberships))
+    return np.array([[ms * (name in own) for name in names] for ms, own in zip(raw.values, memberships, strict=True)])
+
+
+def _groups(spec: OpSpec) -> set[str]:
+    """Those whose deviation an operator shares."""
+    size = "x".join(map(str, spec.input_shape[1:]))
+    return {str(spec), f"input={size}", *(f"{name}={value}" for name, value in spec.attrs)}

@@ -1,0 +1,69 @@
+"""What every data set must do. One that needs files is read from $HWNAS_DATA/<name, _ for ->, and skipped without."""
+
+import os
+from pathlib import Path
+from unittest import SkipTest
+
+import numpy as np
+
+from hwnas.core.config import validate
+from hwnas.core.errors import BadInput
+from hwnas.core.plugins import load
+from hwnas.training.datasets import Images, RawData
+
+RESOLUTION = 16
+
+
+def check_settings(name: str, folder: Path) -> None:
+    """Defaults are complete, and a setting that does not exist is refused."""
+    settings = load("datasets", name).Settings
+    validate(settings, {}, "data")
+    try:
+        validate(settings, {"no_such_setting": 1}, "data")
+    except BadInput:
+        return
+    raise AssertionError("an unknown setting was accepted: let Settings derive from hwnas.core.config.Settings")
+
+
+def check_images(name: str, folder: Path) -> None:
+    """uint8 [n, channels, height, width] and int64 labels, every class in the training part, one shape in both."""
+    raw = _read(name)
+    for images in (raw.train, raw.test):
+        assert isinstance(images, Images) and len(images) > 0
+        assert images.pixels.dtype == np.uint8 and images.labels.dtype == np.int64
+        assert images.labels.min() >= 0 and images.labels.max() < len(raw.class_names)
+    assert raw.train.pixels.shape[1:] == raw.test.pixels.shape[1:]
+    assert len(np.unique(raw.train.labels)) == len(raw.class_names) == len(set(raw.class_names))
+    assert raw.train.pixels.max() > 1, "pixels go from 0 to 255"
+
+
+def check_repeatable(name: str, folder: Path) -> None:
+    """Read twice, it is the same."""
+    once, again = _read(name), _read(name)
+    for one, two in ((once.train, again.train), (once.test, again.test)):
+        assert np.array_equal(one.pixels, two.pixels) and np.array_equal(one.labels, two.labels)
+
+
+def check_missing_folder(name: str, folder: Path) -> None:
+    """No folder, a missing one and an empty one: BadInput before or while loading."""
+    plugin = load("datasets", name)
+    if "dir" not in plugin.Settings.model_fields:
+        raise SkipTest("of data sets that are read from a folder")
+    (folder / "empty").mkdir()
+    for settings in ({}, {"dir": str(folder / "missing")}, {"dir": str(folder / "empty")}):
+        try:
+            plugin(validate(plugin.Settings, settings, "data")).load(RESOLUTION)
+        except BadInput:
+            continue
+        raise AssertionError(f"{settings} was loaded")
+
+
+def _read(name: str) -> RawData:
+    plugin = load("datasets", name)
+    settings = {}
+    if "dir" in plugin.Settings.model_fields:
+        where = Path(os.environ.get("HWNAS_DATA", "")) / Path(name).stem.replace("-", "_")
+        if "HWNAS_DATA" not in os.environ or not where.is_dir():
+            raise SkipTest(f"set HWNAS_DATA to a folder that holds {where.name}/")
+        settings = {"dir": str(where)}
+    return plugin(validate(plugin.Settings, settings, "data")).load(RESOLUTION)

@@ -1,0 +1,93 @@
+"""What every exporter must do: write a whole file that computes what the network computes, or none at all."""
+
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from torch import Tensor, nn
+
+from hwnas.core.config import validate
+from hwnas.core.errors import StorageFailed
+from hwnas.core.plugins import load
+from hwnas.exporters import Exporter
+from hwnas.spaces.mobile import Mobile, MobileSettings
+from hwnas.testing.space import perturbed
+
+NETWORKS = 2
+BATCHES = (1, 7)
+SKELETON = {
+    "widths": [16, 24],
+    "depths": [2, 2],
+    "strides": [1, 2],
+    "squeeze_excite": True,
+    "activation": "hardswish",
+}
+
+
+def check_whole_file(name: str, folder: Path) -> None:
+    """One file where it was asked for, nothing beside it, the network as before. ONNX passes the full check."""
+    exporter, (network, samples) = _exporter(name), example(0)
+    path = folder / "out" / exporter.filename
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    exporter.export(network, samples, path, {"maker": "hwnas"})
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items()), "the network changed"
+    assert [p.name for p in path.parent.iterdir()] == [exporter.filename]
+    assert path.stat().st_size > 0
+    if path.suffix == ".onnx":
+        model = onnx.load(path)
+        onnx.checker.check_model(model, full_check=True)
+        assert {"maker": "hwnas"}.items() <= {p.key: p.value for p in model.metadata_props}.items()
+
+
+def check_parity(name: str, folder: Path) -> None:
+    """Random networks give the same logits at batch 1 and 7 (formats that ONNX Runtime reads)."""
+    exporter = _exporter(name)
+    for seed in range(NETWORKS):
+        network, samples = example(seed)
+        path = folder / str(seed) / exporter.filename
+        exporter.export(network, samples, path, {})
+        if path.suffix == ".onnx":
+            difference = worst_difference(path.read_bytes(), network, samples)
+            assert difference <= exporter.tolerance, f"logits differ by {difference:.2g}"
+
+
+def check_unwritable_folder(name: str, folder: Path) -> None:
+    """Where nothing can be written: StorageFailed, and nothing half-written."""
+    exporter, (network, samples) = _exporter(name), example(0)
+    (folder / "a_file").write_text("in the way")
+    try:
+        exporter.export(network, samples, folder / "a_file" / exporter.filename, {})
+    except StorageFailed:
+        assert [p.name for p in folder.iterdir()] == ["a_file"]
+        return
+    raise AssertionError("a file in a folder that cannot be was written without an error")
+
+
+def example(seed: int, **skeleton: object) -> tuple[nn.Module, Tensor]:
+    """A random network of the mobile space with trained-looking statistics, and inputs for it. By default four blocks,
+    with squeeze-excitation and hard-swish."""
+    space = Mobile(validate(MobileSettings, skeleton or SKELETON, "space"), channels=3, classes=10)
+    torch.manual_seed(seed)
+    network = perturbed(space.build(space.random(Random(seed)))).eval()
+    return network, torch.randn(8, *space.input_shape)
+
+
+def worst_difference(model: bytes, network: nn.Module, samples: Tensor) -> float:
+    """Largest |difference| of a logit between ONNX Runtime and torch, at batch 1 and 7, relative to the largest logit
+    where that is above 1."""
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in BATCHES:
+        x = samples[:batch]
+        with torch.no_grad():
+            expected = network(x).numpy()
+        (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        worst = max(worst, float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max())))
+    return worst
+
+
+def _exporter(name: str) -> Exporter:
+    return load("exporters", name)()
