@@ -189,7 +189,7 @@ def train(
     """Train the winner and its references."""
     _staged(
         lambda run: _ignore(run.train()),
-        out=run_dir or out,
+        out=_existing(run_dir) or out,
         config=config,
         set_=set_,
         dry_run=False,
@@ -210,7 +210,7 @@ def export(
     """Export, check parity, measure, test and bundle."""
     _staged(
         lambda run: _ignore(run.finish()),
-        out=run_dir or out,
+        out=_existing(run_dir) or out,
         config=config,
         set_=set_,
         dry_run=False,
@@ -361,6 +361,15 @@ def show(target: Annotated[str, typer.Argument(help="A target's name.")] = "cpu"
             f"{key}: mean error {100 * error.mean:.1f} % on {error.networks} held-out networks "
             f"(noise floor {100 * error.noise_floor:.1f} %)"
         )
+
+
+def _existing(run_dir: Path | None) -> Path | None:
+    """A run directory named as an argument is there already; one named by --out may be new. Raises BadInput."""
+    from hwnas.run.directory import stored_config
+
+    if run_dir is not None:
+        stored_config(run_dir)
+    return run_dir
 
 
 def _ignore(_: object) -> None:

@@ -54,11 +54,13 @@ def test_onnxruntime_runs_the_same_kernels_as_for_the_shipped_file(settings: dic
 
 
 def _kernels(model: bytes, folder: Path) -> Counter[str]:
-    """Operator kinds after all of ONNX Runtime's optimisations."""
+    """Operator kinds after all of ONNX Runtime's optimisations; Flatten and Reshape are the same view."""
     options = ort.SessionOptions()
+    options.log_severity_level = 3
     options.optimized_model_filepath = str(folder / "optimized.onnx")
     ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+    kinds = (node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+    return Counter("Reshape" if kind == "Flatten" else kind for kind in kinds)
 
 
 def test_an_unknown_module_falls_back_to_the_real_exporter(monkeypatch: pytest.MonkeyPatch) -> None:

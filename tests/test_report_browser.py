@@ -27,7 +27,7 @@ SWITCHES = (
     "disable-sync",
 )
 WIDTHS = (1280, 400)
-DRAWN = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.main-svg'))"
+DRAWN = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.trace path'))"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_charts_and_strips_are_drawn(browser, pages: dict[str, Path], width: int
     see(browser, pages["finished"], width)
     for chart in ("pareto", "fidelity", "convergence"):
         box = browser.execute_script(
-            f"return document.querySelector('#{chart} .plot').getBoundingClientRect().toJSON()"
+            f"return document.querySelector('#{chart} .nsewdrag').getBoundingClientRect().toJSON()"
         )
         assert box["width"] > 0.6 * min(width, 620) and box["height"] > 100
     marks = browser.execute_script("return document.querySelectorAll('#fidelity .point').length")

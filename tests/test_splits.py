@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.core.errors import BadInput
-from hwnas.training.data import Data, TestSplitOpened, augment, open_data
+from hwnas.training import data as training_data
+from hwnas.training.data import Data, augment, open_data
 from hwnas.training.datasets import Images, RawData
 
 
@@ -56,7 +57,7 @@ def test_the_seed_alone_decides() -> None:
 def test_the_test_split_opens_once() -> None:
     data = Data(raw(), resolution=8, seed=0)
     assert len(data.open_test()) == 100
-    with pytest.raises(TestSplitOpened):
+    with pytest.raises(training_data.TestSplitOpened):
         data.open_test()
 
 

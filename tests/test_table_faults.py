@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import TINY, hwnas
+from conftest import hwnas
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.core.errors import BadInput
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.profiler import Profiler
 from hwnas.latency.table import load_table
 from hwnas.run.config import resolve
 
@@ -38,7 +37,7 @@ def signed(content: dict[str, Any]) -> str:
     return json.dumps(plain | {"sha256": digest}, indent=1, sort_keys=True) + "\n"
 
 
-def refused(file: Path, content: bytes | str, what: str = "") -> None:
+def refused(file: Path, content: bytes | str, what: str = ".") -> None:
     """Loading it is refused with a mend, and it is left as it was."""
     data = content.encode() if isinstance(content, str) else content
     file.write_bytes(data)
@@ -247,14 +246,3 @@ def test_what_another_devices_table_lacks_is_not_measured_here(named: Path):
     )
     assert outcome.code == 2
     assert "cannot be measured here" in outcome.stderr
-
-
-def test_turns_of_another_machine_or_protocol_are_not_taken_over(workspace: Path, tiny_space):
-    profiler = Profiler(resolve({}, workspace / "tiny.yaml").target, settings=resolve({}, workspace / "tiny.yaml").profile)
-    plan = profiler.plan(tiny_space, load_table(profiler.path))
-    assert plan.missing == []
-    assert plan.networks == 0
-    everything = profiler.plan(tiny_space, profiler._empty())
-    profile = TINY["profile"]
-    assert everything.networks == profile["fitted"] + 2 * profile["held_out"]
-    assert {str(s) for s in everything.missing} == set(load_table(profiler.path).entries)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import numpy as np
@@ -63,6 +64,8 @@ class Profiler:
         self.path = folder / f"{target.name}.json"
         self.runtime: Runtime = open_runtime(target)
         self.here = fingerprint(self.runtime)
+        self.spent = {"preparing": 0.0, "timing": 0.0}
+        """Seconds, of this object."""
 
     def table(self, allow_mismatch: bool = False) -> LatencyTable:
         """The stored table, or an empty one. A local device that changed starts anew, and says so.
@@ -164,17 +167,20 @@ class Profiler:
     def _measure(
         self, label: str, graphs: Iterable[tuple[str, Callable[[], bytes]]], turns: "_Turns"
     ) -> tuple[dict[str, Timing], float, Callable[[Timing], bool]]:
-        graphs = list(graphs)
+        graphs, start = list(graphs), monotonic()
         with Progress(f"{label}: preparing", len(graphs)) as progress:
             sessions = {}
             for key, graph in graphs:
                 sessions[key] = self.runtime.load(graph())
                 progress.advance()
+        ready = monotonic()
         rng = stream(self.settings.seed, "order", label)
         measuring = Measuring(sessions, self.settings.protocol, rng, turns.taken, turns.record)
         try:
             return measuring.run(label), measuring.drift(), measuring.stable
         finally:
+            self.spent["preparing"] += ready - start
+            self.spent["timing"] += monotonic() - ready
             for session in sessions.values():
                 session.close()
 

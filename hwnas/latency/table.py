@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from hwnas.core.config import Settings, validate
 from hwnas.core.errors import BadInput
@@ -22,6 +22,7 @@ ABSURD_MS = 60_000.0
 class Entry(Settings):
     """One operator's time. Milliseconds over all samples of all rounds."""
 
+    model_config = ConfigDict(strict=True)
     median_ms: float = Field(gt=0, lt=ABSURD_MS)
     p10_ms: float = Field(gt=0, lt=ABSURD_MS)
     p90_ms: float = Field(gt=0, lt=ABSURD_MS)

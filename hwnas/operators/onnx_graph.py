@@ -113,7 +113,9 @@ def _linear(graph: _Graph, node: fx.Node, linear: nn.Linear) -> None:
 def _global_average(graph: _Graph, node: fx.Node, pool: nn.AdaptiveAvgPool2d) -> None:
     if pool.output_size not in (1, (1, 1)):
         raise Untranslatable(f"adaptive pooling to {pool.output_size}")
-    graph.emit("GlobalAveragePool", node)
+    # As the dynamo exporter writes it: ONNX Runtime has other kernels for GlobalAveragePool.
+    axes = graph.weight(f"{node.name}.axes", np.array([-1, -2], np.int64))
+    graph.emit("ReduceMean", node, axes, keepdims=1)
 
 
 def _plain(op: str, **attributes: Any) -> Callable[[_Graph, fx.Node, Any], None]:

@@ -35,22 +35,13 @@ def pareto_chart(found: Evaluations) -> Figure:
         data.insert(0, _marks("random search", found.rivals, color=GREY, size=7, symbol="x-thin", line=_THIN))
     if found.winner:
         data.append(_marks("winner", [found.winner], color=WINNER, size=15, symbol="diamond", line=OUTLINE))
-    shapes, notes = [], []
+    marked_ms = [ms for ms in (found.budget_ms, found.limit_ms) if ms is not None]
+    span = padded([*(p.predicted_ms for p in (*found.all, *found.rivals)), *marked_ms])
+    page = layout(xaxis=axis("predicted latency (ms)", span), yaxis=axis("accuracy on the search split (%)"))
+    page["shapes"] = [rule(ms, BUDGET, dash) for ms, dash in zip(marked_ms, ("solid", "dot"), strict=False)]
     if found.budget_ms is not None:
-        shapes.append(rule(found.budget_ms, BUDGET, "solid"))
-        notes.append(note(found.budget_ms, f"budget {found.budget_ms:.4g} ms"))
-    if found.limit_ms is not None and found.budget_ms != found.limit_ms:
-        shapes.append(rule(found.limit_ms, BUDGET, "dot"))
-    ms = [p.predicted_ms for p in (*found.all, *found.rivals)] + [m for m in (found.budget_ms,) if m is not None]
-    return {
-        "data": data,
-        "layout": layout(
-            xaxis=axis("predicted latency (ms)", padded(ms)),
-            yaxis=axis("accuracy on the search split (%)"),
-            shapes=shapes,
-            annotations=notes,
-        ),
-    }
+        page["annotations"] = [note(found.budget_ms, f"budget {found.budget_ms:.4g} ms", span)]
+    return {"data": data, "layout": page}
 
 
 def fidelity_chart(found: Fidelity) -> Figure:

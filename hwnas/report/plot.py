@@ -57,9 +57,11 @@ def rule(x: float, color: str, dash: str) -> Figure:
     return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line, "layer": "below"}
 
 
-def note(x: float, text: str) -> Figure:
+def note(x: float, text: str, span: Sequence[float]) -> Figure:
+    """Above the plot, at a rule; it runs towards the middle of the axis, where there is room."""
     font = {"size": 12, "color": BUDGET}
-    at = {"x": x, "yref": "paper", "y": 1, "xanchor": "right", "yanchor": "bottom", "xshift": 4}
+    side = "left" if x < (span[0] + span[1]) / 2 else "right"
+    at = {"x": x, "yref": "paper", "y": 1, "xanchor": side, "yanchor": "bottom"}
     return at | {"text": text, "showarrow": False, "font": font}
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hwnas.core.arch import Arch
-from hwnas.core.errors import BadInput
+from hwnas.core.errors import HwnasError
 from hwnas.latency.table import HeldOutError, MeasuredNetwork
 from hwnas.report.data import RunData
 from hwnas.report.summary import rows
@@ -111,7 +111,7 @@ def read(run: RunData, arch: Arch) -> str:
     """The options of an architecture, or their numbers where the run's space is not at hand."""
     try:
         return ", ".join(run.space.describe(arch).values())
-    except BadInput:
+    except HwnasError:
         return ", ".join(map(str, arch))
 
 

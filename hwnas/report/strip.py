@@ -7,7 +7,7 @@ from hwnas.core.arch import Arch
 from hwnas.report.blocks import CALL, Block, blocks
 from hwnas.report.data import RunData
 
-_SHADES = ("#d7e6f2", "#9cc4e0", "#4f93c4", "#1f5f94")
+_SHADES = ("#d7e6f2", "#9cc4e0", "#2f78ae", "#174a77")
 _FIXED, _REST = "#e4e1da", "#f3f1ec"
 
 

@@ -236,7 +236,7 @@ class Run:
         return result
 
     def _measured(self, networks: list[Network], exported: dict[str, Formats]) -> tuple[dict[str, Measured], float]:
-        """The final measurement and the budget in ms, taken once: a rerun must not choose another winner after the test."""
+        """The final measurement, and the budget in ms. Once: a rerun must not choose another winner after the test."""
         archs = {network.role: list(network.arch) for network in networks}
         record = self.journal.last("measured", archs=archs)
         if record is None:

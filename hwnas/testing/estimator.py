@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 
-from hwnas.core.config import validate
+from hwnas.core.config import NoSettings, validate
 from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
 from hwnas.search.estimators import Estimator, Means
@@ -56,7 +56,7 @@ def check_resumes(name: str, folder: Path) -> None:
 
 def small_means(checkpoints: Path) -> Means:
     """One epoch, two blocks, one thread."""
-    raw = Digits(Digits.Settings()).load(16)
+    raw = Digits(NoSettings()).load(16)
     nothing = Images(np.zeros((1, *raw.test.pixels.shape[1:]), np.uint8), np.zeros(1, np.int64))
     data = SealedData(RawData(raw.train, nothing, raw.class_names, raw.flip), resolution=16, seed=0, limit=400)
     skeleton = {"resolution": 16, "widths": [8, 16], "depths": [1, 1], "strides": [1, 2], "head_width": 32}

@@ -1,15 +1,12 @@
 """CIFAR-10 (Krizhevsky 2009): the binary version, or the python version's batches read without unpickling code."""
 
-import io
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
-from hwnas.training.datasets import Dataset, Images, RawData, require
+from hwnas.training.datasets import Dataset, Images, RawData, _plain_pickle, require
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORD = 1 + 3 * 32 * 32
@@ -50,33 +47,15 @@ def read_binary(path: Path) -> Images:
 
 
 def read_python(path: Path) -> Images:
-    """The python version is a pickle: only plain containers, bytes and numpy's own array are allowed in it."""
+    """The python version is a pickle: only plain containers, bytes and byte arrays are allowed in it."""
     try:
-        content = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-        pixels, labels = content[b"data"], np.asarray(content[b"labels"])
-        return _images(np.asarray(pixels, np.uint8), labels, path)
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        content = _plain_pickle.loads(path.read_bytes())
+        return _images(content[b"data"].array(), np.asarray(content[b"labels"], np.int64), path)
+    except _plain_pickle.UNREADABLE as error:
         raise BadInput(f"{path} is not a CIFAR-10 batch: {error}", "fetch it again") from error
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Refuses every callable but those that rebuild a plain numpy array."""
-
-    def find_class(self, module_name: str, global_name: str) -> Any:
-        allowed = {
-            ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-            ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            ("_codecs", "encode"): lambda text, encoding: text.encode(encoding),
-        }
-        try:
-            return allowed[module_name, global_name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it refers to {module_name}.{global_name}") from None
-
-
 def _images(pixels: np.ndarray, labels: np.ndarray, path: Path) -> Images:
-    if labels.max() >= len(CLASSES):
-        raise BadInput(f"{path} is damaged: a label is {labels.max()}", "fetch it again")
+    if labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise BadInput(f"{path} is damaged: its labels go from {labels.min()} to {labels.max()}", "fetch it again")
     return Images(pixels.reshape(-1, 3, 32, 32), labels.astype(np.int64))

@@ -30,7 +30,7 @@ class FashionMnist(Dataset):
     def _part(self, prefix: str) -> Images:
         pixels = read_idx(self.folder / f"{prefix}-images-idx3-ubyte.gz")
         labels = read_idx(self.folder / f"{prefix}-labels-idx1-ubyte.gz")
-        if pixels.ndim != 3 or labels.ndim != 1 or len(pixels) != len(labels) or labels.max() >= len(CLASSES):
+        if pixels.ndim != 3 or labels.ndim != 1 or not 0 < len(pixels) == len(labels) or labels.max() >= len(CLASSES):
             raise BadInput(f"{self.folder}: the {prefix} images and labels do not belong together")
         return Images(pixels[:, None], labels.astype(np.int64))
 

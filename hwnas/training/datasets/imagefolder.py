@@ -63,6 +63,8 @@ class Imagefolder(Dataset):
                     pixels.append(image)
                     labels.append(label)
                 progress.advance()
+        if not pixels:
+            raise BadInput(f"none of the {len(files)} images in {folder} can be read")
         return Images(np.stack(pixels), np.array(labels, np.int64))
 
     def _image(self, path: Path, size: int) -> np.ndarray | None:

@@ -1,0 +1,79 @@
+"""Small data sets in the published file formats."""
+
+import gzip
+import pickle
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+Arrays = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Part → (images, labels)."""
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    with gzip.open(path, "wb") as file:
+        file.write(struct.pack(f">HBB{array.ndim}I", 0, 0x08, array.ndim, *array.shape) + array.tobytes())
+
+
+def write_fashion_mnist(folder: Path, count: int = 40) -> Arrays:
+    rng = np.random.default_rng(0)
+    written: Arrays = {}
+    for part in ("train", "t10k"):
+        images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        labels = np.arange(count, dtype=np.uint8) % 10
+        write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+        written[part] = images, labels
+    return written
+
+
+BATCHES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
+
+
+def cifar10_arrays(count: int = 20) -> Arrays:
+    """[count, 3072] pixels and labels of every batch."""
+    rng = np.random.default_rng(0)
+    pixels = {name: rng.integers(0, 256, (count, 3072), dtype=np.uint8) for name in BATCHES}
+    return {name: (image, np.arange(count, dtype=np.uint8) % 10) for name, image in pixels.items()}
+
+
+def write_cifar10_binary(folder: Path) -> Arrays:
+    arrays = cifar10_arrays()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (pixels, labels) in arrays.items():
+        (folder / f"{name}.bin").write_bytes(np.column_stack([labels, pixels]).tobytes())
+    return arrays
+
+
+def write_cifar10_python(folder: Path, protocol: int = 2) -> Arrays:
+    """As published: pickles of protocol 2, numpy arrays, keys and names that are bytes when read as bytes."""
+    arrays = cifar10_arrays()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (pixels, labels) in arrays.items():
+        batch = {
+            b"batch_label": b"training batch",
+            b"labels": labels.tolist(),
+            b"data": pixels,
+            b"filenames": [b"image.png"] * len(labels),
+        }
+        (folder / name).write_bytes(pickle.dumps(batch, protocol=protocol))
+    return arrays
+
+
+def write_image(path: Path, size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 4), dtype=np.uint8)
+    Image.fromarray(pixels, "RGBA").convert(mode).save(path)
+
+
+def write_imagefolder(folder: Path, test: str = "val") -> None:
+    """Two classes; odd sizes, grey, palette and transparent images."""
+    for part in ("train", test):
+        for label, name in enumerate(("ant", "bee")):
+            write_image(folder / part / name / "wide.jpg", (41, 17), seed=label)
+            write_image(folder / part / name / "tall.png", (9, 31), seed=label + 2)
+            write_image(folder / part / name / "grey.png", (16, 16), "L", seed=label + 4)
+            write_image(folder / part / name / "palette.png", (20, 18), "P", seed=label + 6)
+            write_image(folder / part / name / "clear.PNG", (20, 18), "RGBA", seed=label + 8)
