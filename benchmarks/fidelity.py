@@ -23,13 +23,11 @@ from hwnas.latency.graphs import network_graph
 from hwnas.latency.model import LatencyModel, held_out_error
 from hwnas.latency.networks import spread
 from hwnas.latency.profiler import Profiler
-from hwnas.latency.protocol import Protocol
 from hwnas.latency.table import MeasuredNetwork
 from hwnas.run.result import versions
 
 DATA = {"mobile": (1, 10), "mobile-224": (3, 1000)}
 """Space → channels and classes: digits, and ImageNet."""
-PROTOCOL = Protocol(rounds=12, extra_rounds=0, turn_ms=15.0, min_samples=4, warmup_runs=2)
 
 HEADINGS = (
     "space (networks)",
@@ -66,7 +64,7 @@ def fidelity(space_name: str, target_name: str, folder: Path, count: int, seed: 
 
     archs = unseen(model, count, seed)
     graphs = {str(arch): network_graph(space, arch) for arch in archs}
-    first, again = (measure(graphs, target, derive(seed, "fidelity", i), PROTOCOL) for i in (1, 2))
+    first, again = (measure(graphs, target, derive(seed, "fidelity", i), profiler.settings.protocol) for i in (1, 2))
     measured_ms, repeat_ms = (np.array([found[str(a)].median for a in archs]) for found in (first, again))
     networks = [MeasuredNetwork(arch=a, median_ms=m, p90_ms=m) for a, m in zip(archs, measured_ms, strict=True)]
     error = held_out_error(model.fit, features(model.raw, networks), measured_ms, repeat_ms)

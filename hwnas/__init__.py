@@ -22,7 +22,7 @@ _HOMES = {
     "HwnasError": "hwnas.core.errors",
 }
 
-__all__ = ["__version__", *_HOMES]
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from hwnas.core.errors import HwnasError

@@ -1,4 +1,4 @@
-"""What an architecture step of ProxylessNAS leaves alone in a real supernet, and that Zero is learned like any option."""
+"""What an architecture step of ProxylessNAS leaves alone in a real supernet, and that Zero is learned."""
 
 from pathlib import Path
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_data import Arrays, write_cifar10_binary, write_cifar10_python
 
 from hwnas.core.errors import BadInput
 from hwnas.training.datasets.cifar10 import Cifar10, Cifar10Settings, read_python
-from small_data import Arrays, write_cifar10_binary, write_cifar10_python
 
 
 def check(folder: Path, arrays: Arrays) -> None:
@@ -54,7 +54,7 @@ def test_torn_binary(tmp_path: Path, cut: int) -> None:
     write_cifar10_binary(tmp_path)
     whole = (tmp_path / "test_batch.bin").read_bytes()
     (tmp_path / "test_batch.bin").write_bytes(whole[:cut])
-    with pytest.raises(BadInput, match="test_batch.bin is damaged"):
+    with pytest.raises(BadInput, match=r"test_batch\.bin is damaged"):
         Cifar10(Cifar10Settings(dir=tmp_path)).load(32)
 
 

@@ -1,6 +1,7 @@
 """Fashion-MNIST's idx.gz files, and what is said when one is torn."""
 
 import gzip
+import os
 import struct
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from small_data import write_fashion_mnist, write_idx
 
 from hwnas.core.errors import BadInput
 from hwnas.training.datasets.fashion_mnist import FashionMnist, FashionMnistSettings, read_idx
-from small_data import write_fashion_mnist, write_idx
 
 
 def load(folder: Path):
@@ -29,7 +30,7 @@ def test_images_and_labels_are_read(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     write_fashion_mnist(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(BadInput, match="t10k-labels-idx1-ubyte.gz is missing"):
+    with pytest.raises(BadInput, match=r"t10k-labels-idx1-ubyte\.gz is missing"):
         load(tmp_path)
 
 
@@ -74,3 +75,14 @@ def test_floats_in_idx_are_refused(tmp_path: Path) -> None:
         file.write(struct.pack(">HBBI", 0, 0x0D, 1, 2) + np.zeros(2, ">f4").tobytes())
     with pytest.raises(BadInput, match="unsigned bytes"):
         read_idx(tmp_path / "floats.gz")
+
+
+def test_the_published_files() -> None:
+    folder = Path(os.environ.get("HWNAS_DATA", "")) / "fashion_mnist"
+    if "HWNAS_DATA" not in os.environ or not folder.is_dir():
+        pytest.skip("set HWNAS_DATA to a folder that holds fashion_mnist/")
+    raw = load(folder)
+    assert raw.train.pixels.shape == (60_000, 1, 28, 28) and raw.test.pixels.shape == (10_000, 1, 28, 28)
+    assert np.bincount(raw.train.labels).tolist() == [6000] * 10
+    assert np.bincount(raw.test.labels).tolist() == [1000] * 10
+    assert raw.train.pixels.mean() / 255 == pytest.approx(0.2860, abs=1e-4)

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from small_data import write_image, write_imagefolder
 
 from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
 from hwnas.training.datasets import RawData
 from hwnas.training.datasets.imagefolder import Imagefolder, ImagefolderSettings
-from small_data import write_image, write_imagefolder
 
 
 def load(folder: Path, resolution: int = 12, **settings: object) -> RawData:

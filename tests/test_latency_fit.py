@@ -57,7 +57,7 @@ def same_form(x: np.ndarray, measured: np.ndarray, form: str) -> np.ndarray:
     linear = {"scale": [0], "scale+constant": [0, 2], "scale+per_operator+constant": [0, 1, 2]}
     columns = linear.get(form, list(range(x.shape[1])))
     data = x[:, columns] / measured[:, None]
-    prior = 0.01 / 0.05 * np.eye(len(columns))[3:]  # measurement noise over expected deviation
+    prior = 0.01 / 0.04 * np.eye(len(columns))[3:]  # measurement noise over expected deviation
     rows = np.vstack([data, prior])
     solution = np.linalg.lstsq(rows, np.concatenate([np.ones(len(data)), np.zeros(len(prior))]), rcond=None)[0]
     coefficients = np.zeros(x.shape[1])

@@ -41,7 +41,7 @@ def measure(
 
 
 def measure_file(file: Path, target: Target) -> dict[str, Any]:
-    """One ONNX file, as facts. Raises BadInput when it is missing, no model, or not of one float input of known shape."""
+    """One ONNX file, as facts. Raises BadInput when it is missing, no model, or its input is not one float tensor."""
     (rounds,) = time_rounds({file.name: read_regular(file.resolve(), MOST_BYTES)}, target, seed=0).values()
     timing = summarise(rounds)
     return {

@@ -10,10 +10,9 @@ from torch import nn
 from hwnas.core.arch import Arch
 from hwnas.core.budget import Budget
 from hwnas.core.errors import VerificationFailed
-from hwnas.core.progress import say
 from hwnas.core.seeds import derive
 from hwnas.core.target import Target
-from hwnas.deploy.measure import Measured, measure
+from hwnas.deploy.measure import measure
 from hwnas.latency.graphs import network_graph
 from hwnas.latency.protocol import Protocol
 from hwnas.spaces import Space
@@ -108,14 +107,7 @@ def train_network(
     return module
 
 
-def within(measured: dict[str, Measured], budget: Budget) -> tuple[bool, float]:
-    """Whether the winner is within the budget, and the budget in ms, from one interleaved measurement."""
-    budget_ms = budget.resolve_ms(measured["reference"].by(budget.statistic))
-    return measured["winner"].by(budget.statistic) <= budget_ms, budget_ms
-
-
 def none_fits(budget_ms: float) -> VerificationFailed:
-    say("no candidate of the search measured within the budget")
     return VerificationFailed(
         f"no candidate measures within {budget_ms:.4g} ms, though each was predicted to",
         "a busy machine? Run again on a quiet one, or with a larger --budget",

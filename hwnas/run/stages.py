@@ -18,13 +18,14 @@ from hwnas.latency.profiler import Profiler
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
 from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
-from hwnas.run.result import MeasuredMs, NetworkResult, ParetoPoint, Result, load_result, versions
+from hwnas.run.outcome import complete_result, predicted_result
+from hwnas.run.result import Result, load_result
 from hwnas.run.ship import Formats, export_all, final_measurement, ship, test_all
 from hwnas.search.driver import propose, relax
 from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Relaxation
-from hwnas.search.trial import SearchResult, Trial
+from hwnas.search.trial import SearchResult
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
 from hwnas.training.data import Data, open_data
@@ -119,12 +120,17 @@ class Run:
 
     def search(self) -> SearchResult:
         """The search stage, and a first `result.json` with its prediction."""
+        found = self._found
+        if not (self.path / "result.json").exists():
+            self._write(self._predicted(Network("winner", self.space, found.candidates[0].arch)))
+        return found
+
+    @cached_property
+    def _found(self) -> SearchResult:
         problem, start = self.problem, monotonic()
         found = self._search(self.config.strategy, self.config.estimator, problem, "trial")
         if self.journal.last("searched") is None:
             self.journal.append("searched", best=list(found.candidates[0].arch), spent_seconds=monotonic() - start)
-        if not (self.path / "result.json").exists():
-            self._write(self._result(found, self._network(found.candidates[0].arch)))
         return found
 
     def _search(
@@ -140,9 +146,8 @@ class Run:
         judge = estimator or PluginSettings(name=plugin.estimator)
         judge_plugin = load("estimators", judge.name)
         judge_settings = validate(judge_plugin.Settings, judge.own(), "estimator")
-        return propose(
-            proposer, judge_plugin(self._means(proposer.trials, kind), judge_settings), problem, self.journal, kind
-        )
+        means = self._means(proposer.trials, kind)
+        return propose(proposer, judge_plugin(means, judge_settings), means, problem, self.journal, kind)
 
     def _means(self, trials: int, kind: str) -> Means:
         c = self.config
@@ -154,23 +159,27 @@ class Run:
         found = self.search()
         refused = [tuple(record["arch"]) for record in self.journal.of("over_budget")]
         best = [t.arch for t in found.candidates if t.arch not in refused][:_MOST_CANDIDATES]
-        networks = [self._chosen("winner", best), Network("reference", self.space, self.space.reference())]
+        winner, budget_ms = self._fitting("winner", best)
+        if winner is None:
+            raise none_fits(budget_ms)
+        networks = [winner, Network("reference", self.space, self.space.reference())]
         if (scaled := self._scaled()) is not None:
             networks.append(scaled)
         if self.config.baseline:
             rivals = self._search(PluginSettings(name="random"), None, self.problem, "random_trial")
-            networks.append(self._chosen("random", [t.arch for t in rivals.candidates][:_MOST_CANDIDATES]))
+            if fitting := self._fitting("random", [t.arch for t in rivals.candidates][:_MOST_CANDIDATES])[0]:
+                networks.append(fitting)
         return networks
 
-    def _chosen(self, role: str, candidates: list[Arch]) -> Network:
+    def _fitting(self, role: str, candidates: list[Arch]) -> tuple[Network | None, float]:
+        """The first candidate that measures within the budget, and the budget in ms."""
         for record in self.journal.of("chosen", role=role):
             if tuple(record["arch"]) in candidates:
-                return Network(role, self.space, tuple(record["arch"]))
+                return Network(role, self.space, tuple(record["arch"])), self.problem.budget_ms
         network, budget_ms = choose(candidates, self.space, self.budget, self.config.target, self.config.seed, role)
-        if network is None:
-            raise none_fits(budget_ms)
-        self.journal.append("chosen", role=role, arch=list(network.arch))
-        return network
+        if network is not None:
+            self.journal.append("chosen", role=role, arch=list(network.arch))
+        return network, budget_ms
 
     def _scaled(self) -> Network | None:
         record = self.journal.last("chosen", role="reference_scaled")
@@ -179,11 +188,9 @@ class Run:
             arch = list(network.arch) if network else None
             record = self.journal.append("chosen", role="reference_scaled", arch=arch, note=note)
         family = self.space.baseline()
-        return (
-            None
-            if record["arch"] is None or family is None
-            else Network("reference_scaled", family, tuple(record["arch"]))
-        )
+        if record["arch"] is None or family is None:
+            return None
+        return Network("reference_scaled", family, tuple(record["arch"]))
 
     def train(self) -> list[Network]:
         """Every network of the comparison, by one recipe."""
@@ -217,19 +224,10 @@ class Run:
             say(f"the winner measured {measured['winner'].median:.4g} ms, over {budget_ms:.4g} ms: taking the next")
             self.journal.append("over_budget", arch=list(winner.arch))
         accuracies, samples = test_all(modules, self.data, self.device, self.journal, self.path)
-        found = self.search()
-        result = self._result(found, winner).model_copy(update={"budget_ms": budget_ms})
-        result = _with_outcome(result, networks, measured, accuracies, budget_ms, self.budget, self)
-        ship(
-            self.path / "bundle",
-            result,
-            self.config,
-            self.data,
-            modules["winner"],
-            exported["winner"],
-            samples,
-            self.latency,
-        )
+        predicted = self._predicted(winner)
+        result = complete_result(predicted, self.problem, self.budget, budget_ms, networks, measured, accuracies)
+        files, folder = exported["winner"], self.path / "bundle"
+        ship(folder, result, self.config, self.data, modules["winner"], files, samples, self.latency)
         self._write(result)
         if self.journal.last("done") is None:
             self.journal.append("done", arch=list(winner.arch))
@@ -245,61 +243,8 @@ class Run:
             record = self.journal.append("measured", archs=archs, measured=facts, budget_ms=budget_ms)
         return {role: Measured(**m) for role, m in record["measured"].items()}, record["budget_ms"]
 
-    def _network(self, arch: Arch) -> Network:
-        return Network("winner", self.space, arch)
-
-    def facts(self, network: Network, note: str = "") -> NetworkResult:
-        """What is known of a network without measuring or training it."""
-        mine = network.space is self.space
-        return NetworkResult(
-            space=type(network.space).__name__.lower(),
-            arch=list(network.arch),
-            choices=network.space.describe(network.arch),
-            predicted_ms=self.latency.predict(network.arch) if mine else None,
-            predicted_ms_p95=self.latency.predict_p95(network.arch) if mine else None,
-            params=network.space.params(network.arch),
-            macs=network.space.macs(network.arch),
-            note=note,
-        )
-
-    def _result(self, found: SearchResult, winner: Network) -> Result:
-        facts = self.facts(winner)
-        spent = {kind: (self.journal.last(kind) or {}).get("spent_seconds", 0.0) for kind in ("profiled", "searched")}
-        return Result(
-            **{k: v for k, v in facts.model_dump().items() if k not in ("note", "space")},
-            space=self.config.space.name,
-            strategy=self.config.strategy.name,
-            seed=self.config.seed,
-            budget=str(self.budget),
-            budget_ms=self.problem.budget_ms,
-            reference=self.facts(Network("reference", self.space, self.space.reference())),
-            pareto=[_point(trial) for trial in found.pareto],
-            search_seconds=spent["searched"],
-            profile_seconds=spent["profiled"],
-            versions=versions(),
-        )
+    def _predicted(self, winner: Network) -> Result:
+        return predicted_result(self.config, self.budget, self.problem, self._found, winner, self.journal)
 
     def _write(self, result: Result) -> None:
         write_atomic(self.path / "result.json", result.model_dump_json(indent=1) + "\n")
-
-
-def _point(trial: Trial) -> ParetoPoint:
-    return ParetoPoint(
-        arch=list(trial.arch),
-        accuracy=trial.accuracy,
-        predicted_ms=trial.predicted_ms,
-        predicted_ms_p95=trial.predicted_ms_p95,
-    )
-
-
-def _with_outcome(result, networks, measured, accuracies, budget_ms, budget, run) -> Result:
-    outcomes = {}
-    for network in networks:
-        m = measured[network.role]
-        outcomes[network.role] = {
-            "measured_ms": MeasuredMs(median=m.median, p90=m.p90, n=m.n),
-            "within_budget": m.by(budget.statistic) <= budget_ms,
-            "accuracy": accuracies[network.role],
-        }
-    others = {n.role: run.facts(n).model_copy(update=outcomes[n.role]) for n in networks if n.role != "winner"}
-    return result.model_copy(update=outcomes["winner"] | others)

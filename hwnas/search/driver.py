@@ -15,7 +15,7 @@ from hwnas.search.estimators import Estimator, Means
 from hwnas.search.problem import Problem
 from hwnas.search.projection import project
 from hwnas.search.strategies import Proposer, Relaxation
-from hwnas.search.trial import SearchResult, Trial, ranked
+from hwnas.search.trial import SearchResult, Trial, shortlist
 from hwnas.spaces import Gates
 from hwnas.training.supernet import SharedWeights
 
@@ -24,7 +24,9 @@ REFUNDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 PER_REFUND = 3
 
 
-def propose(strategy: Proposer, estimator: Estimator, problem: Problem, journal: Journal, kind: str) -> SearchResult:
+def propose(
+    strategy: Proposer, estimator: Estimator, means: Means, problem: Problem, journal: Journal, kind: str
+) -> SearchResult:
     """Ask, judge, tell. Trials already in the journal (records of `kind`) are replayed through the strategy.
 
     Raises BadInput when the journal belongs to another search.
@@ -46,7 +48,7 @@ def propose(strategy: Proposer, estimator: Estimator, problem: Problem, journal:
                 progress.advance(note=f"best {max(t.accuracy for t in [*trials, trial]):.3f}")
             strategy.tell(trial)
             trials.append(trial)
-    return SearchResult(trials, ranked(trials))
+    return SearchResult(trials, shortlist(trials, len(means.data.search)))
 
 
 def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
@@ -63,7 +65,7 @@ def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal
     archs = candidates(problem, scores)
     done = {record.arch: record for record in map(Trial.of, journal.of("trial"))}
     trials = [done[a] if a in done else _judge(problem, a, weights.accuracy, journal, "trial") for a in archs]
-    return SearchResult(trials, ranked(trials), history=list(journal.of("epoch")))
+    return SearchResult(trials, shortlist(trials, len(means.data.search)), history=list(journal.of("epoch")))
 
 
 def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import Any
 
 from hwnas.core.arch import Arch
@@ -32,7 +33,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`candidates`: within the budget by prediction, best first. `history`: a gradient search's epochs."""
+    """`candidates`: within the budget, in the order of `shortlist`. `history`: a gradient search's epochs."""
 
     trials: list[Trial]
     candidates: list[Trial]
@@ -50,6 +51,19 @@ def pareto(trials: Iterable[Trial]) -> list[Trial]:
         if not front or trial.accuracy > front[-1].accuracy:
             front.append(trial)
     return front
+
+
+def shortlist(trials: Iterable[Trial], images: int) -> list[Trial]:
+    """The order in which networks are taken: the one-standard-error rule, then by accuracy.
+
+    Among those that `images` search images cannot tell from the best (within one binomial standard error), the slowest
+    comes first: the budget is there to be used, and shared weights or a few epochs judge large networks too harshly.
+    """
+    order = ranked(trials)
+    best = order[0].accuracy
+    error = sqrt(best * (1 - best) / images)
+    tied = [trial for trial in order if trial.accuracy >= best - error]
+    return sorted(tied, key=lambda t: (-t.predicted_ms, t.arch)) + order[len(tied) :]
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:

@@ -5,13 +5,14 @@ Nothing of numpy is called: its own unpickling trusts what it is given, and alte
 
 import io
 import pickle
+import struct
 from typing import Any
 
 import numpy as np
 
 UNREADABLE = (
     *(pickle.UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError),
-    *(OverflowError, MemoryError),  # an altered size
+    *(OverflowError, MemoryError, struct.error),  # an altered size, or none
 )
 """What a damaged pickle may raise."""
 

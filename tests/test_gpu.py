@@ -1,0 +1,58 @@
+"""On a CUDA device: supernet steps and training, in float32 and bfloat16."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from hwnas.core.journal import Journal
+from hwnas.search.driver import _Journaled
+from hwnas.search.strategies.proxyless import Proxyless, ProxylessSettings
+from hwnas.testing.estimator import small_means
+from hwnas.testing.paper import paper_problem
+from hwnas.training.compute import Device
+from hwnas.training.network import accuracy, train
+from hwnas.training.settings import Compute, Recipe
+from hwnas.training.supernet import SharedWeights
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+@pytest.fixture(params=[False, True], ids=["fp32", "bf16"])
+def device(request: pytest.FixtureRequest) -> Device:
+    return Device(Compute(device="cuda", threads=1, bf16=request.param))
+
+
+def test_supernet_with_architecture_steps(device: Device, tmp_path: Path) -> None:
+    means = replace(small_means(tmp_path), device=device)
+    weights = SharedWeights(means.space, means.data, means.recipe, device, seed=0)
+    ms = [1.0 + i % 3 for i, _ in enumerate(means.space.operators())]
+    strategy = Proxyless(paper_problem(means.space, ms, 0.5), ProxylessSettings(warmup=0.0), epochs=2)
+    before = strategy.logits.alpha.detach().clone()
+    weights.train(_Journaled(strategy, Journal(tmp_path / "journal.jsonl")), tmp_path / "c.safetensors", "t")
+    assert all(parameter.is_cuda and parameter.dtype == torch.float32 for parameter in weights.net.parameters())
+    assert not torch.equal(strategy.logits.alpha.detach(), before)
+    assert 0 <= weights.accuracy(means.space.reference()) <= 1
+
+
+def test_training_learns_and_resumes(device: Device, tmp_path: Path) -> None:
+    means = small_means(tmp_path)
+    recipe = Recipe(epochs=10, batch_size=32, learning_rate=0.1, ema_decay=0.9)
+    path = tmp_path / "c.safetensors"
+    for _ in range(2):
+        torch.manual_seed(0)
+        network = train(means.space.build(means.space.reference()), means.data.train, recipe, device, 1, "t", path)
+        assert accuracy(network, means.data.train.plain(), device) > 0.6
+
+
+def test_the_trained_network_is_the_same_on_the_cpu(device: Device, tmp_path: Path) -> None:
+    means = small_means(tmp_path)
+    network = train(means.space.build(means.space.reference()), means.data.train, means.recipe, device, 1, "t")
+    x, _ = next(means.data.search.plain(16))
+    with torch.no_grad():
+        on_gpu, on_cpu = network(x.cuda()).cpu(), network.cpu()(x)
+    assert torch.allclose(on_gpu, on_cpu, atol=1e-2)
