@@ -172,7 +172,8 @@ def timed_run(folder: Path, strategy: str) -> dict[str, float]:
         now = monotonic()
         spent[run_stage(folder)] += now - last  # type: ignore[assignment]
         last = now
-    finish(folder, *run_arguments(strategy))
+    if process.returncode != 0:
+        sys.exit(f"the uninterrupted run failed:\n{(folder / 'log').read_text()[-2000:]}")
     return dict(spent)
 
 

@@ -142,6 +142,26 @@ def test_a_finished_run_returns_at_once(finished_run: Path):
     assert outcome.code == 0
 
 
+def test_a_lost_result_is_written_again_from_what_was_measured_and_tested(finished_run: Path, monkeypatch):
+    from hwnas.run import stages
+    from hwnas.training.data import Data
+
+    result, journal = finished_run / "result.json", (finished_run / "journal.jsonl").read_bytes()
+    before = result.read_text()
+    result.write_text(before[:-20])
+    refused(hwnas("run", *TINY, "--out", finished_run), 2, "result.json is damaged", "delete it")
+    result.unlink()
+
+    def never(*_: object) -> None:
+        raise AssertionError("done twice")
+
+    monkeypatch.setattr(stages, "final_measurement", never)
+    monkeypatch.setattr(Data, "open_test", never)
+    assert hwnas("run", *TINY, "--out", finished_run).code == 0
+    assert result.read_text() == before
+    assert (finished_run / "journal.jsonl").read_bytes() == journal
+
+
 CONTRACT = {
     *("arch", "space", "strategy", "seed", "budget_ms", "predicted_ms", "predicted_ms_p95", "measured_ms"),
     *("within_budget", "accuracy", "params", "macs", "reference", "reference_scaled", "pareto", "search_seconds"),

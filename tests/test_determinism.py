@@ -21,7 +21,7 @@ settings = {
 }
 found = {"hash": hash("hwnas")}
 for strategy, sets in settings.items():
-    for seed in (0, 1):
+    for seed in (0, 1) if strategy == "proxyless" else (0,):
         flags = {"strategy": {"name": strategy}, "seed": seed, "budget": "110%"}
         with Run(resolve(flags, Path("tiny.yaml"), sets), Path(f"{strategy}-{seed}")) as run:
             best = run.search().candidates[0].arch

@@ -30,6 +30,6 @@ def test_random_networks(seeds: range) -> None:
         _check(seed, **validate(MobileSettings, fancy if seed % 4 == 0 else {}, "space").model_dump())
 
 
-@pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish"])
-def test_every_activation(activation: str) -> None:
-    _check(1, **SKELETON | {"activation": activation})
+def test_relu() -> None:
+    """The one activation that neither the default space nor the conformance suite exports."""
+    _check(1, **SKELETON | {"activation": "relu"})

@@ -48,8 +48,12 @@ def test_few_draws_where_one_network_fits() -> None:
 
 
 def test_samples_are_not_all_alike() -> None:
-    problem, rng = problems()["plain"], Random(0)
-    assert len({problem.sample(rng) for _ in range(100)}) > 10
+    """Also under a budget that hardly any uniform draw would meet."""
+    widths = [5] * 10
+    problem = paper_problem(PaperSpace(widths, one_operator_an_option(widths)), prices(50, 0), tightness=0.85)
+    rng = Random(0)
+    assert sum(problem.feasible(problem.space.random(rng)) for _ in range(200)) < 5
+    assert len({problem.sample(rng) for _ in range(50)}) > 40
 
 
 def test_an_impossible_budget_names_the_range() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwnas.core.errors import BadInput
+from hwnas.core.machine import cpu_name
 from hwnas.latency.model import LatencyModel
 from hwnas.latency.table import load_table
 from hwnas.run.config import resolve
@@ -232,11 +233,19 @@ def test_another_devices_table_is_refused(named: Path):
 
 def test_another_devices_table_on_demand(named: Path):
     before = named.read_bytes()
-    outcome = hwnas("search", "--config", "tiny.yaml", "--target", "board", "--out", "r", "--allow-mismatch", "--quiet")
+    outcome = hwnas("run", "--config", "tiny.yaml", "--target", "board", "--out", "r", "--allow-mismatch", "--quiet")
     assert outcome.code == 0, outcome.stderr
     assert "warning: " in outcome.stderr
     assert "Another CPU x64" in outcome.stderr
     assert named.read_bytes() == before
+    manifest = json.loads(Path("r/bundle/manifest.json").read_text())
+    assert manifest["fingerprint"]["device"] == cpu_name()  # where it was measured
+    (mismatch,) = manifest["table_mismatch"]
+    assert "Another CPU x64 in the table" in mismatch
+
+
+def test_a_bundle_of_this_machine_has_no_mismatch(finished: Path):
+    assert json.loads((finished / "run" / "bundle" / "manifest.json").read_text())["table_mismatch"] == []
 
 
 def test_what_another_devices_table_lacks_is_not_measured_here(named: Path):

@@ -16,6 +16,7 @@ from hwnas.core.seeds import derive
 from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
 from hwnas.deploy.measure import Measured, measure
 from hwnas.deploy.parity import corner_cases, logits_of, require_parity, worst_difference
+from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
 from hwnas.run.networks import Network
@@ -96,8 +97,9 @@ def ship(
     """Write the bundle."""
     assert result.measured_ms is not None and result.accuracy is not None
     logits = logits_of(winner, samples)
-    identity = dict(latency.table.fingerprint.identity)
     target = config.target
+    here = fingerprint(open_runtime(target))  # it was measured here, wherever the table comes from
+    identity = dict(here.identity)
     measured = result.measured_ms.model_dump()
     facts = {
         "schema_version": 1,
@@ -105,6 +107,7 @@ def ship(
         "fingerprint": identity,
         "table_protocol_sha256": latency.table.protocol_sha256,
         "table_sha256": latency.table.content_sha256(),
+        "table_mismatch": here.differences(latency.table.fingerprint),
         "predicted_ms": result.predicted_ms,
         "predicted_ms_p95": result.predicted_ms_p95,
         "measured_ms": measured,
