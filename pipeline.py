@@ -1,7 +1,7 @@
 """The story of hwnas. Without arguments: this machine's CPU, scikit-learn's digits, 60 % of the reference's latency.
 
-    python pipeline.py                    the whole of it, some minutes on two cores
-    python pipeline.py run --help         the same as `hwnas run --help`: any target, space, data, strategy, budget
+python pipeline.py                    the whole of it, some minutes on two cores
+python pipeline.py run --help         the same as `hwnas run --help`: any target, space, data, strategy, budget
 """
 
 import sys
