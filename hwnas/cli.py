@@ -114,6 +114,7 @@ def run(
     allow_mismatch: Mismatch = False,
 ) -> None:
     """Everything: profile, search, train, export, verify, measure, report."""
+    flags = locals()
 
     def stage(run: "Run") -> None:
         from hwnas.report.page import write_report
@@ -121,23 +122,7 @@ def run(
         run.finish()
         write_report(run.path)
 
-    _staged(
-        stage,
-        target=target,
-        space=space,
-        strategy=strategy,
-        data=data,
-        data_dir=data_dir,
-        budget=budget,
-        seed=seed,
-        out=out,
-        config=config,
-        set_=set_,
-        dry_run=dry_run,
-        as_json=as_json,
-        quiet=quiet,
-        allow_mismatch=allow_mismatch,
-    )
+    _staged(stage, **flags)
 
 
 @app.command()
@@ -158,23 +143,8 @@ def search(
     allow_mismatch: Mismatch = False,
 ) -> None:
     """Profile what is missing, and search. `train` and `export` go on from there."""
-    _staged(
-        lambda run: _ignore(run.search()),
-        target=target,
-        space=space,
-        strategy=strategy,
-        data=data,
-        data_dir=data_dir,
-        budget=budget,
-        seed=seed,
-        out=out,
-        config=config,
-        set_=set_,
-        dry_run=dry_run,
-        as_json=as_json,
-        quiet=quiet,
-        allow_mismatch=allow_mismatch,
-    )
+    flags = locals()
+    _staged(lambda run: _ignore(run.search()), **flags)
 
 
 @app.command()

@@ -1,14 +1,11 @@
 """The architecture parameters of a gradient search: independent categorical choices with their Adam."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from hwnas.core.seeds import derive
 from hwnas.search.problem import Problem
-from hwnas.spaces import Gates
 
 
 class Logits:
@@ -64,7 +61,3 @@ class Logits:
         moments = {k.removeprefix("adam."): v for k, v in state.items() if k.startswith("adam.")}
         if moments:
             self.adam.state[self.alpha] = moments
-
-
-def one_path(options: Sequence[int]) -> Gates:
-    return {choice: {int(option): None} for choice, option in enumerate(options)}

@@ -14,7 +14,6 @@ where Zero is active (the authors' code skips it), and the derived network is th
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -22,8 +21,7 @@ from torch import Tensor
 from hwnas.core.config import Settings
 from hwnas.search.latency_term import LatencyTerm, LatencyTermSettings
 from hwnas.search.problem import Problem
-from hwnas.search.strategies import Relaxation
-from hwnas.search.strategies._logits import Logits, one_path
+from hwnas.search.strategies._factorised import Factorised
 from hwnas.spaces import Gates
 
 
@@ -38,23 +36,14 @@ class ProxylessSettings(Settings):
     latency: LatencyTermSettings = LatencyTermSettings()
 
 
-class Proxyless(Relaxation):
+class Proxyless(Factorised):
     Settings = ProxylessSettings
 
     def __init__(self, problem: Problem, settings: ProxylessSettings, epochs: int) -> None:
-        self.problem, self.settings = problem, settings
-        self.warmup_epochs = settings.warmup * epochs
-        self.logits = Logits(problem, settings.learning_rate)
-        self.term = LatencyTerm(settings.latency, problem.limit_ms)
-        self.steps = 0
+        term = LatencyTerm(settings.latency, problem.limit_ms)
+        super().__init__(problem, settings.learning_rate, settings.warmup * epochs, settings.every, term)
 
-    def gates(self, generator: torch.Generator) -> Gates:
-        return one_path(self.logits.sample(generator)[:, 0].tolist())
-
-    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
-        self.steps += 1
-        if progress < self.warmup_epochs or self.steps % self.settings.every:
-            return
+    def learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
         pairs = self.logits.sample(generator, 2)
         old = self.logits.alpha.detach().gather(1, pairs)
         q = torch.softmax(old, dim=1)
@@ -74,7 +63,6 @@ class Proxyless(Relaxation):
         gradient = self._alpha_gradient(old, d_gates, pairs, float(cross_entropy.detach()))
         self.logits.step(torch.zeros_like(self.logits.alpha).scatter(1, pairs, gradient))
         self._rescale(pairs, old)
-        self.term.observe(self.expected_ms())
 
     def _alpha_gradient(self, old: Tensor, d_gates: Tensor, pairs: Tensor, cross_entropy: float) -> Tensor:
         """[choices, 2]: of the whole loss, latency term included, in the pair's α.
@@ -95,26 +83,3 @@ class Proxyless(Relaxation):
         new = self.logits.alpha.gather(1, pairs)
         shift = torch.logsumexp(new, 1, keepdim=True) - torch.logsumexp(old, 1, keepdim=True)
         self.logits.alpha.scatter_(1, pairs, new - shift)
-
-    def expected_ms(self) -> float:
-        return float(self.problem.latency.expected(self.logits.split(self.logits.probabilities())))
-
-    def scores(self) -> list[np.ndarray]:
-        return self.logits.scores()
-
-    def facts(self) -> dict[str, float]:
-        return {
-            "expected": self.expected_ms(),
-            "limit": self.problem.limit_ms,
-            "entropy": self.logits.entropy(),
-            "multiplier": self.term.multiplier,
-        }
-
-    def state(self) -> dict[str, Tensor]:
-        counters = torch.tensor([self.steps, self.term.memory, self.term.multiplier], dtype=torch.float64)
-        return self.logits.state() | {"counters": counters}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        self.logits.load_state(state)
-        steps, self.term.memory, self.term.multiplier = state["counters"].tolist()
-        self.steps = int(steps)

@@ -19,8 +19,7 @@ from torch import Tensor
 from hwnas.core.config import Settings
 from hwnas.search.latency_term import LatencyTerm, LatencyTermSettings
 from hwnas.search.problem import Problem
-from hwnas.search.strategies import Relaxation
-from hwnas.search.strategies._logits import Logits, one_path
+from hwnas.search.strategies._factorised import Factorised, one_path
 from hwnas.spaces import Gates
 
 
@@ -36,25 +35,17 @@ class ProxylessRlSettings(Settings):
     baseline_decay: float = Field(default=0.9, ge=0, lt=1)
 
 
-class ProxylessRl(Relaxation):
+class ProxylessRl(Factorised):
     Settings = ProxylessRlSettings
 
     def __init__(self, problem: Problem, settings: ProxylessRlSettings, epochs: int) -> None:
-        self.problem, self.settings = problem, settings
-        self.warmup_epochs = settings.warmup * epochs
-        self.logits = Logits(problem, settings.learning_rate)
         # Rewards lie in 0..1 where losses lie in 0..log(classes): a gentler multiplier.
-        self.term = LatencyTerm(LatencyTermSettings(rate=0.01, damping=0.5), problem.limit_ms)
+        term = LatencyTerm(LatencyTermSettings(rate=0.01, damping=0.5), problem.limit_ms)
+        super().__init__(problem, settings.learning_rate, settings.warmup * epochs, settings.every, term)
+        self.settings = settings
         self.baseline: float | None = None
-        self.steps = 0
 
-    def gates(self, generator: torch.Generator) -> Gates:
-        return one_path(self.logits.sample(generator)[:, 0].tolist())
-
-    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
-        self.steps += 1
-        if progress < self.warmup_epochs or self.steps % self.settings.every:
-            return
+    def learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
         probabilities = self.logits.probabilities()
         archs, rewards = [], []
         for _ in range(self.settings.networks):
@@ -74,33 +65,17 @@ class ProxylessRl(Relaxation):
             onehot = torch.zeros_like(probabilities).scatter(1, arch[:, None], 1.0)
             gradient -= (reward - baseline) / len(archs) * (onehot - probabilities)
         self.logits.step(gradient)
-        self.term.observe(self.expected_ms())
 
     def _reward(self, accuracy: float, latency_ms: float) -> float:
         if self.settings.reward == "paper":
             return accuracy * (self.problem.limit_ms / latency_ms) ** self.settings.exponent
         return accuracy - self.term.multiplier * (latency_ms / self.problem.limit_ms - 1)
 
-    def expected_ms(self) -> float:
-        return float(self.problem.latency.expected(self.logits.split(self.logits.probabilities())))
-
-    def scores(self) -> list[np.ndarray]:
-        return self.logits.scores()
-
-    def facts(self) -> dict[str, float]:
-        return {
-            "expected": self.expected_ms(),
-            "limit": self.problem.limit_ms,
-            "entropy": self.logits.entropy(),
-            "multiplier": self.term.multiplier,
-        }
-
     def state(self) -> dict[str, Tensor]:
         baseline = float("nan") if self.baseline is None else self.baseline
-        counters = [self.steps, self.term.memory, self.term.multiplier, baseline]
-        return self.logits.state() | {"counters": torch.tensor(counters, dtype=torch.float64)}
+        return super().state() | {"baseline": torch.tensor(baseline, dtype=torch.float64)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
-        self.logits.load_state(state)
-        steps, self.term.memory, self.term.multiplier, baseline = state["counters"].tolist()
-        self.steps, self.baseline = int(steps), None if np.isnan(baseline) else baseline
+        super().load_state(state)
+        baseline = float(state["baseline"])
+        self.baseline = None if np.isnan(baseline) else baseline

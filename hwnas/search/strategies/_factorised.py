@@ -1,0 +1,66 @@
+"""What gradient searches share: one path a weight step, sampled from independent choices; α learned beside it."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hwnas.search.latency_term import LatencyTerm
+from hwnas.search.problem import Problem
+from hwnas.search.strategies import Relaxation
+from hwnas.search.strategies._logits import Logits
+from hwnas.spaces import Gates
+
+
+class Factorised(Relaxation):
+    """`learn` is a method's own idea. It is called every `every` weight steps, once `warmup_epochs` are over."""
+
+    def __init__(
+        self, problem: Problem, learning_rate: float, warmup_epochs: float, every: int, term: LatencyTerm
+    ) -> None:
+        self.problem, self.warmup_epochs, self.every, self.term = problem, warmup_epochs, every, term
+        self.logits = Logits(problem, learning_rate)
+        self.steps = 0
+
+    @abstractmethod
+    def learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
+        """One architecture step."""
+
+    def gates(self, generator: torch.Generator) -> Gates:
+        return one_path(self.logits.sample(generator)[:, 0].tolist())
+
+    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+        self.steps += 1
+        if progress >= self.warmup_epochs and self.steps % self.every == 0:
+            self.learn(loss_of, generator)
+            self.term.observe(self.expected_ms())
+
+    def expected_ms(self) -> float:
+        """E[latency] of a network drawn from the distribution."""
+        return float(self.problem.latency.expected(self.logits.split(self.logits.probabilities())))
+
+    def scores(self) -> list[np.ndarray]:
+        return self.logits.scores()
+
+    def facts(self) -> dict[str, float]:
+        return {
+            "expected": self.expected_ms(),
+            "limit": self.problem.limit_ms,
+            "entropy": self.logits.entropy(),
+            "multiplier": self.term.multiplier,
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        counters = torch.tensor([self.steps, self.term.memory, self.term.multiplier], dtype=torch.float64)
+        return self.logits.state() | {"counters": counters}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        self.logits.load_state(state)
+        steps, self.term.memory, self.term.multiplier = state["counters"].tolist()
+        self.steps = int(steps)
+
+
+def one_path(options: Sequence[int]) -> Gates:
+    return {choice: {int(option): None} for choice, option in enumerate(options)}
