@@ -42,6 +42,7 @@ class Proxyless(Factorised):
     def __init__(self, problem: Problem, settings: ProxylessSettings, epochs: int) -> None:
         term = LatencyTerm(settings.latency, problem.limit_ms)
         super().__init__(problem, settings.learning_rate, settings.warmup * epochs, settings.every, term)
+        self.settings = settings
 
     def learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
         pairs = self.logits.sample(generator, 2)
