@@ -23,9 +23,9 @@ from hwnas.core.target import load_target
 from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
 from hwnas.deploy.parity import logits_of, worst_difference
 from hwnas.deploy.verify import lower_bound, verify_bundle
+from hwnas.devices import open_runtime
 from hwnas.exporters.onnx import to_onnx
 from hwnas.latency.fingerprint import fingerprint
-from hwnas.runtimes import open_runtime
 from hwnas.spaces.mobile import Mobile, MobileSettings
 
 TARGET = load_target("cpu")

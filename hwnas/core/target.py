@@ -15,7 +15,8 @@ class Target(Settings):
     """Where a network will run. `threads` 0 means all cores this process may use.
 
     `device` "local" means whatever machine this is: its table is measured here, again when the machine changed. A
-    named device keeps its committed table, which is refused on any other machine.
+    named device keeps its committed table, which is refused on any other machine. `host` says how it is reached: empty
+    for this machine, `ssh://user@host:port`, or `adb://serial`. `options` are the runtime's own (`Runtime.Options`).
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -26,6 +27,8 @@ class Target(Settings):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     threads: int = Field(default=1, ge=0)
     batch: int = Field(default=1, ge=1)
+    host: str = Field(default="", pattern=r"^$|^(ssh|adb)://")
+    options: dict[str, bool | int | float | str] = {}
 
 
 def load_target(name: str) -> Target:

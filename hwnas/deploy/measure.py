@@ -9,11 +9,11 @@ from hwnas.core.budget import Statistic
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
 from hwnas.deploy.manifest import MOST_BYTES, read_regular
+from hwnas.devices import open_runtime
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.protocol import Protocol
 from hwnas.latency.statistics import summarise
 from hwnas.latency.timing import Measuring
-from hwnas.runtimes import open_runtime
 
 PROTOCOL = Protocol(rounds=20, turn_ms=15.0, min_samples=7)
 """Longer than an operator's: this number is the promise. 20 rounds × 7 = 140 samples, enough for a p95."""

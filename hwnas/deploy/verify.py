@@ -22,9 +22,9 @@ from hwnas.deploy import structure
 from hwnas.deploy.manifest import MANIFEST, MOST_BYTES, Manifest, read_manifest, read_regular
 from hwnas.deploy.measure import time_rounds
 from hwnas.deploy.parity import require_parity, worst_difference
+from hwnas.devices import open_runtime
 from hwnas.exporters.onnx import Onnx
 from hwnas.latency.fingerprint import fingerprint
-from hwnas.runtimes import open_runtime
 
 _ALWAYS = {"README.md", "arch.json", "model.onnx", "samples.safetensors", "weights.safetensors"}
 _MOST_SAMPLE_BYTES = 1 << 28

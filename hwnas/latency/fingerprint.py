@@ -29,4 +29,8 @@ def fingerprint(runtime: Runtime) -> Fingerprint:
         "batch": target.batch,
         "measures": runtime.measures,
     }
+    if target.host:
+        identity["host"] = target.host
+    if target.options:
+        identity["options"] = ", ".join(f"{key}={value}" for key, value in sorted(target.options.items()))
     return Fingerprint(identity=identity, recorded=state())

@@ -22,6 +22,7 @@ from hwnas.core.journal import Journal
 from hwnas.core.progress import Progress, say, warn
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
+from hwnas.devices import open_runtime
 from hwnas.latency.correction import features, fit
 from hwnas.latency.fingerprint import Fingerprint, fingerprint
 from hwnas.latency.graphs import network_graph, operator_graph
@@ -32,7 +33,7 @@ from hwnas.latency.statistics import Timing
 from hwnas.latency.table import Calibration, Entry, LatencyTable, MeasuredNetwork, load_table
 from hwnas.latency.timing import Measuring, Rounds
 from hwnas.operators.opspec import OpSpec
-from hwnas.runtimes import Runtime, open_runtime
+from hwnas.runtimes import Runtime
 from hwnas.spaces import Space
 
 

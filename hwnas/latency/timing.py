@@ -82,14 +82,8 @@ class Measuring:
             progress.advance()
 
     def _turn(self, session: Session) -> list[int]:
-        for _ in range(self.protocol.warmup_runs):
-            session.time_ns()
-        samples: list[int] = []
-        spent, enough = 0, int(self.protocol.turn_ms * 1e6)
-        while spent < enough or len(samples) < self.protocol.min_samples:
-            samples.append(session.time_ns())
-            spent += samples[-1]
-        return samples
+        protocol = self.protocol
+        return session.turn_ns(protocol.warmup_runs, int(protocol.turn_ms * 1e6), protocol.min_samples)
 
     def _settle(self) -> None:
         """Run for 200 ms, and until two windows agree, so that clocks and caches are as they will be."""

@@ -7,10 +7,10 @@ from hwnas.core.config import validate
 from hwnas.core.errors import Unavailable
 from hwnas.core.plugins import load
 from hwnas.core.target import load_target, target_names
+from hwnas.devices import open_runtime
 from hwnas.latency.model import LatencyModel, space_key
 from hwnas.latency.profiler import Profiler
 from hwnas.run.config import RunConfig
-from hwnas.runtimes import open_runtime
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
 from hwnas.training.data import open_data

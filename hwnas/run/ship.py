@@ -16,12 +16,12 @@ from hwnas.core.seeds import derive
 from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
 from hwnas.deploy.measure import Measured, measure
 from hwnas.deploy.parity import corner_cases, logits_of, require_parity, worst_difference
+from hwnas.devices import open_runtime
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
 from hwnas.run.networks import Network
 from hwnas.run.result import Result
-from hwnas.runtimes import open_runtime
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.training.network import accuracy

@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from hwnas.core.plugins import load
+from hwnas.core.config import NoSettings, Settings, validate
+from hwnas.core.errors import Unavailable
 from hwnas.core.target import Target
+
+Int8Form = Literal["u8s8", "s8s8"]
+"""Activations unsigned or signed; weights are always signed, one scale a channel."""
 
 
 class Session(ABC):
@@ -21,18 +25,41 @@ class Session(ABC):
     def infer(self, inputs: np.ndarray) -> np.ndarray:
         """[batch, ...] float32 in, float32 out; the batch may differ from the target's."""
 
+    def turn_ns(self, warmup_runs: int, least_ns: int, least_samples: int) -> list[int]:
+        """One visit: warm up, then run until both `least_ns` and `least_samples` are reached."""
+        for _ in range(warmup_runs):
+            self.time_ns()
+        samples, spent = [], 0
+        while spent < least_ns or len(samples) < least_samples:
+            samples.append(self.time_ns())
+            spent += samples[-1]
+        return samples
+
     def close(self) -> None:
         """Release the graph."""
 
 
 class Runtime(ABC):
-    """Raises Unavailable from the constructor when the target's provider is not here."""
+    """Raises Unavailable from the constructor when the target's provider is not here, BadInput for wrong options."""
 
     measures: ClassVar[str]
     """What a time includes, in one sentence: stored in every table."""
+    estimate: ClassVar[bool] = False
+    """True where a time is a compiler's estimate: it is called that everywhere, and never measured."""
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
+    int8_form: ClassVar[Int8Form] = "u8s8"
+    """The form of int8 that is fast there; only where `precisions` holds int8."""
+    Options: ClassVar[type[Settings]] = NoSettings
+    """What a profile may say under `options`."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.options: Any = validate(self.Options, target.options, f"the options of target '{target.name}'")
+        if target.precision not in self.precisions:
+            raise Unavailable(
+                f"target '{target.name}' asks {target.runtime} for {target.precision}, which it does not run",
+                f"precision: one of {', '.join(self.precisions)}",
+            )
 
     @abstractmethod
     def identity(self) -> Mapping[str, str | int]:
@@ -40,9 +67,4 @@ class Runtime(ABC):
 
     @abstractmethod
     def load(self, model: bytes) -> Session:
-        """Compile an ONNX model. Raises BadInput when the runtime refuses it."""
-
-
-def open_runtime(target: Target) -> Runtime:
-    """The runtime that the target's profile names."""
-    return load("runtimes", target.runtime)(target)
+        """Compile an ONNX model, already in the target's precision. Raises BadInput when the runtime refuses it."""

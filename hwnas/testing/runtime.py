@@ -9,9 +9,10 @@ from torch import nn
 
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.target import Target
+from hwnas.devices import open_runtime
 from hwnas.operators import build, onnx_graph
 from hwnas.operators.opspec import OpSpec
-from hwnas.runtimes import Runtime, open_runtime
+from hwnas.runtimes import Runtime
 
 TOLERANCE = 1e-4
 SHAPE = (16, 8, 8)
