@@ -1,4 +1,7 @@
-"""How true the latency model is: `python benchmarks/fidelity.py --space mobile --networks 60`.
+"""How true the latency model is.
+
+    python benchmarks/fidelity.py --space mobile --networks 60
+    python benchmarks/fidelity.py --space mobile --target openvino --networks 100 --fitted 80
 
 Predicts networks that no fit has seen, half drawn uniformly, half spread evenly over the range of latencies; then
 measures them whole, interleaved, twice. How much the two differ is the noise floor: no model does better.
@@ -18,23 +21,23 @@ from hwnas.core.plugins import load
 from hwnas.core.seeds import derive, stream
 from hwnas.core.target import load_target
 from hwnas.deploy.measure import measure
-from hwnas.latency.correction import features
+from hwnas.latency.error import held_out_error
 from hwnas.latency.graphs import network_graph
-from hwnas.latency.model import LatencyModel, held_out_error
+from hwnas.latency.model import LatencyModel
 from hwnas.latency.networks import spread
-from hwnas.latency.profiler import Profiler
-from hwnas.latency.table import MeasuredNetwork
+from hwnas.latency.profiler import Profiler, ProfileSettings
 from hwnas.run.result import versions
 
 DATA = {"mobile": (1, 10), "mobile-224": (3, 1000)}
 """Space → channels and classes: digits, and ImageNet."""
 
 HEADINGS = (
-    "space (networks)",
+    "space, target (networks)",
     "model",
     "within ±5 %",
     "within ±10 %",
     "mean error",
+    "RMSE",
     "max error",
     "median bias",
     "Spearman",
@@ -54,26 +57,28 @@ def unseen(model: LatencyModel, count: int, seed: int) -> list[Arch]:
     return sorted(found)
 
 
-def fidelity(space_name: str, target_name: str, folder: Path, count: int, seed: int) -> dict[str, Any]:
+def fidelity(
+    space_name: str, target_name: str, folder: Path, count: int, seed: int, settings: ProfileSettings
+) -> dict[str, Any]:
     plugin = load("spaces", space_name)
     channels, classes = DATA[space_name]
     space = plugin(plugin.Settings(), channels=channels, classes=classes)
     target = load_target(target_name)
-    profiler = Profiler(target, folder)
+    profiler = Profiler(target, folder, settings)
     model = LatencyModel(space, profiler.profile(space))
 
     archs = unseen(model, count, seed)
-    graphs = {str(arch): network_graph(space, arch) for arch in archs}
+    graphs = {str(arch): network_graph(space, arch, profiler.runtime) for arch in archs}
     first, again = (measure(graphs, target, derive(seed, "fidelity", i), profiler.settings.protocol) for i in (1, 2))
     measured_ms, repeat_ms = (np.array([found[str(a)].median for a in archs]) for found in (first, again))
-    networks = [MeasuredNetwork(arch=a, median_ms=m, p90_ms=m) for a, m in zip(archs, measured_ms, strict=True)]
-    error = held_out_error(model.fit, features(model.raw, networks), measured_ms, repeat_ms)
     predicted_ms = model.predict_many(np.array(archs))
+    error = held_out_error(predicted_ms, measured_ms, repeat_ms)
     return {
         "space": space_name,
         "target": target.name,
-        "form": model.fit.form,
+        "form": model.calibration.form,
         **error.model_dump(),
+        "rmse": float(np.mean((predicted_ms / measured_ms - 1) ** 2)) ** 0.5,
         "noise_max": float(np.abs(repeat_ms / measured_ms - 1).max()),
         "bias": float(np.median(predicted_ms / measured_ms - 1)),
         "bound_95": float((measured_ms <= predicted_ms * model.margin).mean()),
@@ -99,10 +104,10 @@ def text(f: dict[str, Any]) -> str:
         "|---" * len(HEADINGS) + "|",
     ]
     cells = [
-        f"{f['space']} ({f['networks']})",
+        f"{f['space']} on {f['target']} ({f['networks']})",
         f["form"],
         *(f"{100 * f[key]:.0f} %" for key in ("within_5", "within_10")),
-        *(f"{100 * f[key]:.1f} %" for key in ("mean", "max")),
+        *(f"{100 * f[key]:.1f} %" for key in ("mean", "rmse", "max")),
         f"{100 * f['bias']:+.1f} %",
         f"{f['spearman']:.4f}",
         f"{100 * f['bound_95']:.0f} %",
@@ -118,10 +123,12 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=60)
     parser.add_argument("--target", default="cpu")
     parser.add_argument("--tables", type=Path, default=Path("latency_tables"), help="folder of the latency tables")
+    parser.add_argument("--fitted", type=int, default=ProfileSettings().fitted, help="networks that fit the model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
     arguments = parser.parse_args()
-    facts = fidelity(arguments.space, arguments.target, arguments.tables, arguments.networks, arguments.seed)
+    settings = ProfileSettings(fitted=arguments.fitted)
+    facts = fidelity(arguments.space, arguments.target, arguments.tables, arguments.networks, arguments.seed, settings)
     print(text(facts))
     if arguments.json:
         print(json.dumps(facts))

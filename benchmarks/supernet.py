@@ -1,7 +1,11 @@
-"""What a supernet costs beside the plain network: `python benchmarks/supernet.py` (some minutes on one core).
+"""What a supernet costs beside the plain network.
+
+    python benchmarks/supernet.py                                (some minutes on one core)
+    python benchmarks/supernet.py --device cuda --bf16 --batch 256
 
 Time: every kind of step in turn, in random order, round after round; the median and the range of each round's ratio to
-the plain network's step in that round. It is this thread's CPU time, in which other processes' turns do not count.
+the plain network's step in that round. On the CPU it is this thread's CPU time, in which other processes' turns do not
+count; on a GPU it is real time until the GPU is done.
 
 Memory: the peak of bytes in tensors that a step creates (activations,
 gradients, temporaries), counted at every operator. Parameters, buffers and momentum exist before and are not counted.
@@ -34,8 +38,9 @@ from hwnas.latency.table import Calibration, Entry, HeldOutError, LatencyTable, 
 from hwnas.operators import cost
 from hwnas.spaces import Gates, Space, single_path
 from hwnas.training.batch_norm import statistics_kept
+from hwnas.training.compute import Device
 from hwnas.training.schedule import optimizer_of
-from hwnas.training.settings import Recipe
+from hwnas.training.settings import Compute, Recipe
 
 Step = Callable[[], object]
 CASES = {"mobile": (32, 10, 12, 3), "mobile-224": (8, 1000, 6, 1)}
@@ -69,13 +74,15 @@ class Live(TorchDispatchMode):
 class Subject:
     """A network or supernet with its optimizer, and the steps that are compared."""
 
-    def __init__(self, net: nn.Module, x: Tensor, y: Tensor, layout: torch.memory_format) -> None:
-        self.net = net.to(memory_format=layout).train()  # type: ignore[call-overload]
-        self.x, self.y = x.contiguous(memory_format=layout), y
+    def __init__(self, net: nn.Module, x: Tensor, y: Tensor, layout: torch.memory_format, device: Device) -> None:
+        self.device = device
+        self.net = net.to(device.torch, memory_format=layout).train()  # type: ignore[call-overload]
+        self.x, self.y = x.to(device.torch, memory_format=layout), y.to(device.torch)
         self.optimizer = optimizer_of(net, Recipe(epochs=1, learning_rate=1e-3))
 
     def loss(self, *gates: Gates) -> Tensor:
-        return nn.functional.cross_entropy(self.net(self.x, *gates), self.y)
+        with self.device.autocast():
+            return nn.functional.cross_entropy(self.net(self.x, *gates), self.y)
 
     def train(self, *gates: Gates) -> None:
         self.optimizer.zero_grad(set_to_none=True)
@@ -100,18 +107,18 @@ class Subject:
         self.train({choice: dict(enumerate(weights.unbind())) for choice, weights in enumerate(leaves)})
 
 
-def subjects(name: str) -> dict[str, tuple[Subject, Step]]:
+def subjects(name: str, device: Device, batch: int) -> dict[str, tuple[Subject, Step]]:
     """Kind of step → who takes it and how."""
-    batch, classes, _, _ = CASES[name]
+    classes = CASES[name][1]
     plugin = load("spaces", name)
     spaces = {w: plugin(plugin.Settings(weights=w), channels=3, classes=classes) for w in ("separate", "shared")}
     x, y = torch.randn(batch, *spaces["shared"].input_shape), torch.randint(classes, (batch,))
     made = {}
     for layout, label in ((torch.channels_last, "plain"), (torch.contiguous_format, "plain, contiguous")):
-        plain = Subject(spaces["shared"].build(spaces["shared"].reference()), x, y, layout)
+        plain = Subject(spaces["shared"].build(spaces["shared"].reference()), x, y, layout, device)
         made[label] = (plain, plain.train)
     for weights, space in spaces.items():
-        net = Subject(space.supernet(), x, y, torch.channels_last)
+        net = Subject(space.supernet(), x, y, torch.channels_last, device)
         rng = stream(0, "pairs")
         made[f"one path, {weights}"] = (net, partial(net.train, single_path(space.reference())))
         made[f"two paths, {weights}"] = (net, partial(net.two_paths, space, rng))
@@ -134,21 +141,29 @@ def peak_bytes(subject: Subject, step: Step) -> int:
     return live.peak
 
 
-def compare(name: str) -> list[dict[str, float | str]]:
+def now(device: Device) -> float:
+    """Seconds; differences count."""
+    if device.torch.type == "cuda":
+        torch.cuda.synchronize()
+        return perf_counter()
+    return process_time()
+
+
+def compare(name: str, device: Device, batch: int | None, rounds: int | None) -> list[dict[str, float | str]]:
     """One row a kind: its milliseconds, and ratios to the plain step."""
-    _, _, rounds, steps = CASES[name]
-    made, rng = subjects(name), stream(0, "order")
+    usual_batch, _, usual_rounds, steps = CASES[name]
+    made, rng = subjects(name, device, batch or usual_batch), stream(0, "order")
     for _, step in made.values():
         step()
     memory = {kind: peak_bytes(subject, step) for kind, (subject, step) in made.items()}
     seconds: dict[str, list[float]] = {kind: [] for kind in made}
-    for _ in range(rounds):
+    for _ in range(rounds or usual_rounds):
         for kind in rng.sample(sorted(made), len(made)):
             subject, step = made[kind]
-            start = process_time()
+            start = now(device)
             for _ in range(steps):
                 step()
-            seconds[kind].append((process_time() - start) / steps)
+            seconds[kind].append((now(device) - start) / steps)
             subject.optimizer.zero_grad(set_to_none=True)
     rows = []
     for kind, taken in seconds.items():
@@ -197,11 +212,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", choices=CASES, action="append", help="default: both")
     parser.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 arithmetic")
+    parser.add_argument("--batch", type=int, help="images a step; default: 32, and 8 at 224 pixels")
+    parser.add_argument("--rounds", type=int, help="default: 12, and 6 at 224 pixels")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
+    device = Device(Compute(device=arguments.device, threads=1, bf16=arguments.bf16))
     torch.manual_seed(0)
-    print(f"{cpu_name()}, torch {torch.__version__}, 1 thread\n")
-    rows = [row for name in arguments.space or CASES for row in compare(name)]
+    where = torch.cuda.get_device_name() if arguments.device == "cuda" else f"{cpu_name()}, 1 thread"
+    print(f"{where}, torch {torch.__version__}{', bf16' if arguments.bf16 else ''}\n")
+    names = arguments.space or CASES
+    rows = [row for name in names for row in compare(name, device, arguments.batch, arguments.rounds)]
     print("| space | step | ms | time ratio (p10–p90) | peak MB | memory ratio |\n|---|---|---|---|---|---|")
     for r in rows:
         print("| {space} | {step} | {ms:.1f} | {ratio:.2f} ({low:.2f}–{high:.2f}) ".format(**r), end="")
@@ -209,7 +230,7 @@ def main() -> None:
     seconds = prediction_seconds(1_000_000)
     print(f"\nLatencyModel.predict_many over 1,000,000 architectures of mobile-224: {seconds:.2f} s")
     if arguments.json:
-        print(json.dumps({"device": cpu_name(), "rows": rows, "predict_million_seconds": seconds}))
+        print(json.dumps({"device": where, "rows": rows, "predict_million_seconds": seconds}))
 
 
 if __name__ == "__main__":

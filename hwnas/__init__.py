@@ -6,7 +6,7 @@ Importing this costs little: names below are loaded on first use, torch with the
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from hwnas.core import __version__
 
 _HOMES = {
     "Run": "hwnas.run.stages",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from hwnas.cli_table import table
 from hwnas.core.errors import HwnasError
 from hwnas.core.progress import be_quiet, say
 
@@ -201,13 +202,22 @@ def profile(
     as_json: Json = False,
     quiet: Quiet = False,
     fresh: Annotated[bool, Flag("--fresh", help="Measure everything again.")] = False,
+    pack: Annotated[Optional[Path], Flag(help="Write a kit to run on a device that is not connected: kit.tar.")] = None,
+    import_: Annotated[Optional[Path], Flag("--import", help="Read the kit's results.json back.")] = None,
 ) -> None:
     """Time every operator of the space that the target's table lacks, and calibrate."""
-    from hwnas.run.profiling import profile_target
+    from hwnas.run.profiling import import_kit, pack_kit, profile_target
 
     be_quiet(quiet)
+    if pack and import_:
+        raise typer.BadParameter("--pack writes a kit, --import reads its results: give one of them")
     resolved = _config(None, config, set_, target=target, space=space, data=data, data_dir=data_dir)
-    outcome = profile_target(resolved, fresh=fresh, dry_run=dry_run)
+    if pack:
+        outcome = pack_kit(resolved, pack)
+    elif import_:
+        outcome = import_kit(resolved, import_, fresh)
+    else:
+        outcome = profile_target(resolved, fresh=fresh, dry_run=dry_run)
     typer.echo(outcome.text)
     if as_json:
         typer.echo(json.dumps(outcome.facts))
@@ -244,12 +254,19 @@ def measure(
     """Time any ONNX model on a target, by the protocol of the profiler."""
     from hwnas.core.target import load_target
     from hwnas.deploy.measure import measure_file
+    from hwnas.latency.fingerprint import how_known
     from hwnas.run.config import resolve
 
     be_quiet(quiet)
     file = model or resolve({}).default_directory() / "bundle" / "model.onnx"
     facts = measure_file(file, load_target(target or "cpu"))
-    typer.echo("{model} on {target}: median {median_ms:.4f} ms, p90 {p90_ms:.4f} ms, {samples} runs".format(**facts))
+    known = how_known(facts["fingerprint"])
+    timing = "median {median_ms:.4f} ms, p90 {p90_ms:.4f} ms, {samples} runs"
+    if known != "measured":
+        timing = f"{{median_ms:.4f}} ms, {known}"
+    typer.echo(("{model} on {target}: " + timing).format(**facts))
+    energy = "" if facts["energy_mj"] is None else "{energy_mj:.4g} mJ a run, ".format(**facts)
+    typer.echo(f"energy: {energy}{facts['energy_meter']}")
     if as_json:
         typer.echo(json.dumps(facts))
 
@@ -310,27 +327,19 @@ def list_(as_json: Json = False) -> None:
             typer.echo(f"  {plugin.name:<18}{'' if plugin.available else f'needs: {plugin.needs}'}")
 
 
-table = typer.Typer(no_args_is_help=True, help="Latency tables.", rich_markup_mode=None)
-app.add_typer(table, name="table")
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Whether this machine can run and measure here, and what would make its measurements better."""
+    from hwnas.run.doctor import examine
 
-
-@table.command()
-def show(target: Annotated[str, typer.Argument(help="A target's name.")] = "cpu", as_json: Json = False) -> None:
-    """A target's table: operators, their times, and the model's held-out error."""
-    from hwnas.latency.table import load_table
-
-    found = load_table(Path("latency_tables") / f"{target}.json")
+    health = examine()
+    typer.echo(health.text())
     if as_json:
-        typer.echo(json.dumps(found.model_dump(mode="json") | {"sha256": found.content_sha256()}))
-        return
-    for key, entry in sorted(found.entries.items(), key=lambda item: -item[1].median_ms):
-        typer.echo(f"{entry.median_ms:10.4f} ms  p90 {entry.p90_ms:10.4f}  {'' if entry.stable else 'unstable'} {key}")
-    for key, calibration in found.calibration.items():
-        error = calibration.error
-        typer.echo(
-            f"{key}: mean error {100 * error.mean:.1f} % on {error.networks} held-out networks "
-            f"(noise floor {100 * error.noise_floor:.1f} %)"
-        )
+        typer.echo(json.dumps(health.facts()))
+    health.raise_for_failure()
+
+
+app.add_typer(table, name="table")
 
 
 def _existing(run_dir: Path | None) -> Path | None:

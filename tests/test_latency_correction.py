@@ -25,8 +25,8 @@ def networks(inside: Additive, count: int, seed: int, noise: float) -> list[Meas
 def errors(inside: Additive, columns: int | None) -> np.ndarray:
     """Relative, on 400 fresh networks; `columns`: of the features that the fit may use."""
     seen, fresh = networks(inside, 40, 0, 0.01), networks(inside, 400, 1, 0.0)
-    fitted = fit(features(ALONE, seen)[:, :columns], np.array([n.median_ms for n in seen]))
-    predicted = features(ALONE, fresh)[:, :columns] @ fitted.coefficients
+    fitted = fit(features(ALONE, [n.arch for n in seen])[:, :columns], np.array([n.median_ms for n in seen]))
+    predicted = features(ALONE, [n.arch for n in fresh])[:, :columns] @ fitted.coefficients
     return np.abs(predicted / np.array([n.median_ms for n in fresh]) - 1)
 
 
@@ -48,7 +48,7 @@ def test_where_nothing_deviates_the_noise_is_not_learnt() -> None:
     assert errors(ALONE, None).mean() < 0.005
 
     seen = networks(slowed(kernel5=0.1), 40, 0, 0.01)
-    x = features(ALONE, seen)
+    x = features(ALONE, [n.arch for n in seen])
     fitted = fit(x, np.array([n.median_ms for n in seen]))
     assert fitted.form == "deviations"
     corrected = fitted.corrected(ALONE)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hwnas.core.errors import BadInput
 from hwnas.latency.correction import fit
+from hwnas.latency.error import upper_95
 from hwnas.latency.model import LatencyModel
 from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_table, prices
 
@@ -73,7 +74,7 @@ def test_the_95_percent_bound_covers_95_percent() -> None:
         x, fresh = made_up(40, seed), made_up(400, seed + 1000)
         true, fresh_true = (0.8 * f[:, 0] * np.exp(0.05 * rng.standard_normal(len(f))) for f in (x, fresh))
         fitted = fit(x, true)
-        covered.append((fresh_true <= fresh @ fitted.coefficients * fitted.upper_95()).mean())
+        covered.append((fresh_true <= fresh @ fitted.coefficients * upper_95(fitted.residuals)).mean())
     assert 0.94 < np.mean(covered) < 0.985
 
 

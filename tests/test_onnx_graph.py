@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from hwnas.core.target import load_target
+from hwnas.devices import open_runtime
 from hwnas.exporters.onnx import to_onnx
 from hwnas.latency.graphs import network_graph, operator_graph
 from hwnas.operators import build, onnx_graph
@@ -19,6 +21,8 @@ from hwnas.operators.opspec import OpSpec
 from hwnas.spaces.mobile import Mobile, MobileSettings
 from hwnas.testing.exporter import worst_difference
 from hwnas.testing.space import perturbed
+
+CPU = open_runtime(load_target("cpu"))
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
@@ -71,7 +75,7 @@ def test_an_unknown_module_falls_back_to_the_real_exporter(monkeypatch: pytest.M
     spec = OpSpec.of("swirl", (4, 6, 6), slope=0.5)
     with pytest.raises(onnx_graph.Untranslatable):
         onnx_graph.write(build(spec), spec.input_shape)
-    session = ort.InferenceSession(operator_graph(spec), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(operator_graph(spec, CPU), providers=["CPUExecutionProvider"])
     x = np.random.default_rng(0).standard_normal((3, 4, 6, 6), dtype=np.float32)
     (got,) = session.run(None, {session.get_inputs()[0].name: x})
     assert np.allclose(got, build(spec)(torch.from_numpy(x)).numpy(), atol=1e-6)
@@ -82,7 +86,7 @@ def test_a_whole_network_is_written_in_a_fraction_of_a_second() -> None:
     from time import perf_counter
 
     space = Mobile(MobileSettings(), channels=3, classes=10)
-    network_graph(space, space.reference())
+    network_graph(space, space.reference(), CPU)
     start = perf_counter()
-    network_graph(space, space.reference())
+    network_graph(space, space.reference(), CPU)
     assert perf_counter() - start < 1.0

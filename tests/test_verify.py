@@ -21,10 +21,10 @@ from hwnas.core.errors import BadInput, VerificationFailed
 from hwnas.core.files import sha256
 from hwnas.core.target import load_target
 from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
-from hwnas.deploy.parity import logits_of, worst_difference
+from hwnas.deploy.parity import compare, logits_of
 from hwnas.deploy.verify import lower_bound, verify_bundle
 from hwnas.devices import open_runtime
-from hwnas.exporters.onnx import to_onnx
+from hwnas.exporters.onnx import Onnx, to_onnx
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.spaces.mobile import Mobile, MobileSettings
 
@@ -39,12 +39,12 @@ CARD = {
     "device": "somewhere",
     "runtime": "onnxruntime",
     "precision": "fp32",
+    "deployed": "model.onnx",
+    "files": "`model.onnx`",
     "threads": 1,
     "budget": "1000ms",
     "budget_ms": 1000.0,
-    "median_ms": 1.0,
-    "p90_ms": 1.1,
-    "samples": 100,
+    "latency": "median 1 ms, p90 1.1 ms over 100 runs",
     "predicted_ms": 1.0,
     "accuracy": 0.1,
     "data": "digits",
@@ -175,8 +175,9 @@ def test_a_model_that_answers_nan_for_single_images_fails_parity(bundle: Path) -
 
     samples = safetensors.torch.load_file(bundle / "samples.safetensors")
     model = (bundle / "model.onnx").read_bytes()
-    assert worst_difference(runtime, model, samples["inputs"], samples["logits"]) < 1e-4
-    assert np.isnan(worst_difference(NanAlone(), model, samples["inputs"], samples["logits"]))  # type: ignore[arg-type]
+    assert compare(Onnx, runtime, model, samples["inputs"], samples["logits"]).difference < 1e-4
+    found = compare(Onnx, NanAlone(), model, samples["inputs"], samples["logits"])  # type: ignore[arg-type]
+    assert np.isnan(found.difference)
 
 
 def test_a_model_with_weights_elsewhere_is_caught(bundle: Path) -> None:

@@ -2,11 +2,12 @@
 
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from hwnas.core.errors import StorageFailed
+from hwnas.core.errors import BadInput, StorageFailed
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -43,3 +44,16 @@ def storage_failed(path: Path, error: OSError) -> NoReturn:
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """Raises BadInput when it is missing, no regular file (a link, a pipe), or larger than `most_bytes`."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise BadInput(f"{path} is not a regular file")
+        if status.st_size > most_bytes:
+            raise BadInput(f"{path} has {status.st_size:,} bytes, more than the {most_bytes:,} it may have")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"cannot read {path}: {error.strerror}") from error

@@ -56,8 +56,9 @@ Found by hwnas {version}: space `{space}`, strategy `{strategy}`, seed {seed}.
 
 | | |
 |---|---|
+| file | {files} |
 | searched for | target `{target}` ({device}, {runtime}, {precision}, {threads} thread(s)), budget {budget} |
-| latency, measured there | median {median_ms:.4g} ms, p90 {p90_ms:.4g} ms over {samples} runs |
+| latency, {latency} |
 | latency, predicted | {predicted_ms:.4g} ms; the budget was {budget_ms:.4g} ms |
 | accuracy | {accuracy:.4f} on the test split of `{data}`, read once after everything was chosen |
 | size | {params:,} parameters, {macs:,} multiply-accumulates |
@@ -72,7 +73,7 @@ Run it with onnxruntime alone (beside the files of this folder):
 ```python
 import numpy as np, onnxruntime as ort
 mean, std = np.array({mean}, np.float32), np.array({std}, np.float32)
-session = ort.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+session = ort.InferenceSession("{deployed}", providers=["CPUExecutionProvider"])
 images = np.random.randint(0, 256, (1, {channels}, {resolution}, {resolution}), np.uint8)  # yours here
 x = (images.astype(np.float32) / 255 - mean[:, None, None]) / std[:, None, None]
 logits = session.run(None, {{session.get_inputs()[0].name: x}})[0]

@@ -1,7 +1,6 @@
 """A bundle's manifest, read as what it is: a file from somebody else."""
 
 import json
-import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
+from hwnas.core.files import read_regular
 from hwnas.core.plugins import names
 from hwnas.core.target import Target
 
@@ -27,6 +27,8 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     files: dict[str, _Digest]
+    deployed: str = Field(default="model.onnx", pattern=r"^[A-Za-z0-9_.-]+\.onnx$")
+    """The file that was measured and tested."""
     target: Target
     fingerprint: dict[str, str | int]
     predicted_ms: float = Field(gt=0)
@@ -53,16 +55,3 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.target.batch > _MOST_BATCH or manifest.target.threads > _MOST_THREADS:
         raise BadInput(f"{path} asks for batch {manifest.target.batch} on {manifest.target.threads} threads")
     return manifest
-
-
-def read_regular(path: Path, most_bytes: int) -> bytes:
-    """Raises BadInput when it is missing, no regular file (a link, a pipe), or larger than `most_bytes`."""
-    try:
-        status = path.lstat()
-        if not stat.S_ISREG(status.st_mode):
-            raise BadInput(f"{path} is not a regular file")
-        if status.st_size > most_bytes:
-            raise BadInput(f"{path} has {status.st_size:,} bytes, more than the {most_bytes:,} it may have")
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot read {path}: {error.strerror}") from error

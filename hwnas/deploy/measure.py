@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.core.budget import Statistic
+from hwnas.core.progress import warn
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
+from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.manifest import MOST_BYTES, read_regular
 from hwnas.devices import open_runtime
+from hwnas.formats.precision import precision_of
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.protocol import Protocol
 from hwnas.latency.statistics import summarise
@@ -21,12 +24,16 @@ PROTOCOL = Protocol(rounds=20, turn_ms=15.0, min_samples=7)
 
 @dataclass(frozen=True)
 class Measured:
-    """Milliseconds. `variation`: how much round medians differ, relative."""
+    """Milliseconds. `variation`: how much round medians differ, relative. `energy_mj`: millijoules of one run, and the
+    meter they were read from; or, in place of its name, why there is none.
+    """
 
     median: float
     p90: float
     n: int
     variation: float
+    energy_mj: float | None = None
+    energy_meter: str = ""
 
     def by(self, statistic: Statistic) -> float:
         return self.median if statistic == "median" else self.p90
@@ -41,18 +48,28 @@ def measure(
 
 
 def measure_file(file: Path, target: Target) -> dict[str, Any]:
-    """One ONNX file, as facts. Raises BadInput when it is missing, no model, or its input is not one float tensor."""
-    (rounds,) = time_rounds({file.name: read_regular(file.resolve(), MOST_BYTES)}, target, seed=0).values()
-    timing = summarise(rounds)
+    """One ONNX file, timed as it is, as facts. Says so when its precision is not the target's.
+
+    Raises BadInput when it is missing, no model, or its input is not one float tensor.
+    """
+    models = {file.name: read_regular(file.resolve(), MOST_BYTES)}
+    (rounds,) = time_rounds(models, target, seed=0).values()
+    timing, precision = summarise(rounds), precision_of(models[file.name])
+    if precision != target.precision:
+        warn(f"{file} is {precision}, and is timed so; target '{target.name}' stands for {target.precision}")
+    energy_mj, meter = energies_mj(models, target)
     return {
         "model": str(file),
         "target": target.name,
+        "precision": precision,
         "median_ms": timing.median_ms,
         "p10_ms": timing.p10_ms,
         "p90_ms": timing.p90_ms,
         "samples": timing.samples,
         "rounds": timing.rounds,
         "variation": timing.variation,
+        "energy_mj": energy_mj.get(file.name),
+        "energy_meter": meter,
         "fingerprint": fingerprint(open_runtime(target)).identity,
     }
 

@@ -1,11 +1,36 @@
 """Does the exported file compute what the trained network computes?"""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hwnas.core.errors import VerificationFailed
+from hwnas.exporters import Exporter
+from hwnas.exporters.onnx import Onnx
+from hwnas.exporters.onnx_fp16 import OnnxFp16
+from hwnas.exporters.onnx_int8 import OnnxInt8
 from hwnas.runtimes import Runtime
+
+_EXPORTERS: dict[str, type[Exporter]] = {exporter.filename: exporter for exporter in (OnnxFp16, OnnxInt8)}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """`difference`: largest |difference| of a logit; NaN when there is one anywhere, infinite when the shapes differ.
+    `kept`: share of answers that are the network's, or that it rates within the exporter's tolerance of its own.
+    `scale`: the largest |logit|, or 1 where that is larger.
+    """
+
+    difference: float
+    kept: float
+    scale: float
+
+
+def exporter_of(filename: str) -> type[Exporter]:
+    """Whose tolerance an ONNX file of a bundle has to keep: the strictest for a name that is none of ours."""
+    return _EXPORTERS.get(filename, Onnx)
 
 
 def corner_cases(samples: Tensor) -> Tensor:
@@ -20,28 +45,30 @@ def logits_of(network: nn.Module, samples: Tensor) -> Tensor:
     return network.cpu().eval()(samples)
 
 
-def worst_difference(runtime: Runtime, model: bytes, samples: Tensor, logits: Tensor) -> float:
-    """Largest |difference| of any logit, over all samples at once and one by one (batch 1 takes other kernels).
-
-    NaN when there is one anywhere, infinite when the shapes differ: both fail `require_parity`.
-    """
+def compare(exporter: type[Exporter], runtime: Runtime, model: bytes, samples: Tensor, logits: Tensor) -> Parity:
+    """Over all samples at once and one by one (batch 1 takes other kernels). `logits`: the trained network's."""
+    inputs, expected = samples.contiguous().numpy(), logits.numpy()
     session = runtime.load(model)
     try:
-        inputs = samples.contiguous().numpy()
         together = session.infer(inputs)
         alone = np.concatenate([session.infer(inputs[i : i + 1]) for i in range(len(inputs))])
     finally:
         session.close()
-    expected = logits.numpy()
+    scale = max(1.0, float(np.abs(expected).max()))
     if not together.shape == alone.shape == expected.shape:
-        return float("inf")
-    return float(np.abs(np.stack([together, alone]) - expected).max())
+        return Parity(float("inf"), 0.0, scale)
+    rated = [np.take_along_axis(expected, got.argmax(1)[:, None], axis=1) for got in (together, alone)]
+    near = expected.max(1)[:, None] - np.concatenate(rated, axis=1) <= exporter.tolerance * scale
+    return Parity(float(np.abs(np.stack([together, alone]) - expected).max()), float(near.mean()), scale)
 
 
-def require_parity(difference: float, tolerance: float, scale: float, filename: str) -> None:
-    """`scale`: the largest |logit|; tolerance is relative to it above 1. Raises VerificationFailed."""
-    if not difference <= tolerance * max(1.0, scale):
-        raise VerificationFailed(
-            f"{filename} differs from the trained network by {difference:.2g} (allowed {tolerance:.2g})",
-            "report this network: the exporter or the runtime is wrong",
-        )
+def require_parity(parity: Parity, exporter: type[Exporter], filename: str) -> None:
+    """Raises VerificationFailed."""
+    if exporter.agreement is None:
+        sound = parity.difference <= exporter.tolerance * parity.scale
+        found = f"differs from the trained network by {parity.difference:.2g} (allowed {exporter.tolerance:.2g})"
+    else:
+        sound = np.isfinite(parity.difference) and parity.kept >= exporter.agreement
+        found = f"keeps {100 * parity.kept:.1f} % of the trained network's answers, not {100 * exporter.agreement:g} %"
+    if not sound:
+        raise VerificationFailed(f"{filename} {found}", "report this network: the exporter or the runtime is wrong")

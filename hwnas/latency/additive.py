@@ -28,6 +28,14 @@ class Additive:
         """Which terms `arch` switches on."""
         return [all(arch[c] == o for c, o in when) for when in self.conditions]
 
+    def switched_many(self, archs: np.ndarray) -> np.ndarray:
+        """[n, choices] → [n, terms] of 0 and 1."""
+        on = np.ones((len(archs), len(self.conditions)))
+        for term, when in enumerate(self.conditions):
+            for choice, option in when:
+                on[:, term] *= archs[:, choice] == option
+        return on
+
     def sum(self, arch: Arch) -> float:
         on = zip(self.values, self.switched(arch), strict=True)
         return float(self.constant + sum(value for value, switched in on if switched))
@@ -47,6 +55,10 @@ class Additive:
 
     def marginal_costs(self) -> list[np.ndarray]:
         """Per choice: each option's share of the sum, other choices uniform. Ranks options; not a prediction."""
+        return self._marginal_costs
+
+    @cached_property
+    def _marginal_costs(self) -> list[np.ndarray]:
         costs = [np.zeros(width) for width in self._widths]
         for when, value in zip(self.conditions, self.values, strict=True):
             for choice, option in when:

@@ -9,12 +9,11 @@ nothing.) Leave-one-out error, not taste, decides which terms are used at all.
 """
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
+from hwnas.core.arch import Arch
 from hwnas.latency.additive import Additive
-from hwnas.latency.table import MeasuredNetwork
 from hwnas.operators.opspec import OpSpec
 
 _LINEAR = {"scale": (0,), "scale+constant": (0, 2), "scale+per_operator+constant": (0, 1, 2)}
@@ -29,12 +28,6 @@ class Fit:
     form: str
     coefficients: np.ndarray
     residuals: np.ndarray
-
-    def upper_95(self) -> float:
-        """The factor under which 95 % of networks stay: the conformal quantile of true/predicted − 1."""
-        excess = np.sort(1 / (1 + self.residuals) - 1)
-        rank = min(len(excess), ceil((len(excess) + 1) * 0.95))
-        return 1 + max(0.0, float(excess[rank - 1]))
 
     def corrected(self, raw: Additive) -> Additive:
         scale, per_operator, constant = self.coefficients[:3]
@@ -63,9 +56,9 @@ def fit(features: np.ndarray, measured_ms: np.ndarray) -> Fit:
     return min(fits, key=lambda f: float(np.mean(f.residuals**2)))
 
 
-def features(raw: Additive, networks: list[MeasuredNetwork]) -> np.ndarray:
+def features(raw: Additive, archs: list[Arch]) -> np.ndarray:
     """[networks, 3 + groups]: sum of operators in ms, their number, 1, and the ms of each group of operators."""
-    on = np.array([raw.switched(network.arch) for network in networks], dtype=np.float64)
+    on = raw.switched_many(np.array(archs))
     return np.column_stack([on @ raw.values, on.sum(1), np.ones(len(on)), on @ _group_ms(raw)])
 
 

@@ -1,9 +1,9 @@
 """Whose latencies these are."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hwnas.core.config import Settings
-from hwnas.core.machine import state
 from hwnas.runtimes import Runtime
 
 
@@ -21,7 +21,7 @@ class Fingerprint(Settings):
 
 
 def fingerprint(runtime: Runtime) -> Fingerprint:
-    """Of this machine with this runtime, now."""
+    """Of the device that this runtime runs on, now."""
     target = runtime.target
     identity = dict(runtime.identity()) | {
         "precision": target.precision,
@@ -29,8 +29,16 @@ def fingerprint(runtime: Runtime) -> Fingerprint:
         "batch": target.batch,
         "measures": runtime.measures,
     }
+    if runtime.estimate:
+        identity["estimated_by"] = f"{identity['runtime']} {identity['runtime_version']}"
     if target.host:
         identity["host"] = target.host
-    if target.options:
-        identity["options"] = ", ".join(f"{key}={value}" for key, value in sorted(target.options.items()))
-    return Fingerprint(identity=identity, recorded=state())
+    if options := {key: value for key, value in target.options.items() if key not in runtime.incidental}:
+        identity["options"] = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+    return Fingerprint(identity=identity, recorded=dict(runtime.state()))
+
+
+def how_known(identity: Mapping[str, str | int]) -> str:
+    """What a time there has to be called: 'measured', or 'estimated (ethos-u-vela 5.2.0)'."""
+    by = identity.get("estimated_by")
+    return f"estimated ({by})" if by else "measured"

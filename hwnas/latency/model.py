@@ -1,16 +1,24 @@
-"""The latency model: the sum of a table's operators, corrected by a fit on whole networks (`correction.py`)."""
+"""The latency model: the sum of a table's operators, corrected by a fit on whole networks (`correction.py`).
+
+Where evidence preferred another form when the target was calibrated (`learned.py`, `whole.py`), that form predicts, and
+the corrected sum is its stand-in for gradients and integer programs.
+"""
+
+from functools import cached_property
 
 import numpy as np
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from hwnas.core.arch import Arch
 from hwnas.core.budget import Statistic
 from hwnas.core.errors import BadInput
 from hwnas.latency.additive import Additive
-from hwnas.latency.correction import Fit, features, fit
+from hwnas.latency.correction import features, fit
+from hwnas.latency.error import upper_95
+from hwnas.latency.learned import Learned, cross_validated, learn
 from hwnas.latency.plausible import check_plausible
-from hwnas.latency.table import Calibration, HeldOutError, LatencyTable, MeasuredNetwork
+from hwnas.latency.table import Calibration, LatencyTable, MeasuredNetwork
+from hwnas.latency.whole import Whole
 from hwnas.spaces import Space
 
 
@@ -23,16 +31,31 @@ class LatencyModel:
     def __init__(self, space: Space, table: LatencyTable, statistic: Statistic = "median") -> None:
         self.space, self.table, self.statistic = space, table, statistic
         self.raw = raw_sum(space, table)
-        self.calibration = _calibration(space, table)
+        self.calibration = calibration_of(space, table)
         check_plausible(self.raw, self.calibration, table)
-        self.fit = fit(features(self.raw, self.calibration.fitted), _measured(self.calibration.fitted, statistic))
+        self._archs = [network.arch for network in self.calibration.fitted]
+        self._measured_ms = _measured(self.calibration.fitted, statistic)
+        self.fit = fit(features(self.raw, self._archs), self._measured_ms)
         self.additive = self.fit.corrected(self.raw)
-        self.margin = self.fit.upper_95()
-        """predicted_p95 / predicted."""
+        self._known: dict[Arch, float] = {}
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether `additive` is the prediction itself, and no stand-in."""
+        return self.calibration.form == "sum"
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether a prediction takes microseconds; a compiler that prices whole networks takes far longer."""
+        return self.is_sum or self.calibration.form != "whole"
 
     def predict(self, arch: Arch) -> float:
         """Expected latency in ms."""
-        return self.additive.sum(arch)
+        if self.is_sum:
+            return self.additive.sum(arch)
+        if arch not in self._known:
+            self._known[arch] = float(self.predict_many(np.array([arch]))[0])
+        return self._known[arch]
 
     def predict_p95(self, arch: Arch) -> float:
         """95 % of networks predicted so measure below this, in ms."""
@@ -40,17 +63,33 @@ class LatencyModel:
 
     def predict_many(self, archs: np.ndarray) -> np.ndarray:
         """[n, choices] → ms [n]."""
-        return self.additive.sum_many(archs)
+        return self.additive.sum_many(archs) if self.is_sum else self._better.predict_many(archs)
 
     def expected(self, probabilities: list[Tensor]) -> Tensor:
-        """Σ ms · Π p, differentiable in the probabilities: one [options] tensor a choice."""
+        """Σ ms · Π p of the sum, differentiable in the probabilities: one [options] tensor a choice."""
         return self.additive.expected(probabilities)
 
     def breakdown(self, arch: Arch) -> list[tuple[str, float]]:
-        """(operator, its corrected ms) in forward order; the constant last, as 'call'."""
+        """(operator, its corrected ms) in forward order; then the constant as 'call', and what no operator explains."""
         terms = zip(self.space.operators(), self.additive.values, strict=True)
         on = [(str(c.spec), float(v)) for c, v in terms if all(arch[choice] == o for choice, o in c.when)]
-        return [*on, ("call", self.additive.constant)]
+        rest = [] if self.is_sum else [("together", self.predict(arch) - self.additive.sum(arch))]
+        return [*on, ("call", self.additive.constant), *rest]
+
+    @cached_property
+    def margin(self) -> float:
+        """predicted_p95 / predicted."""
+        if self.calibration.form == "whole":
+            return 1.0  # a compiler gives the same number again
+        if self.is_sum:
+            return upper_95(self.fit.residuals)
+        return upper_95(cross_validated(self.raw, self._archs, self._measured_ms)[1])
+
+    @cached_property
+    def _better(self) -> Learned | Whole:
+        if self.calibration.form == "whole":
+            return Whole(self.space, self.table.target)
+        return learn(self.raw, self._archs, self._measured_ms)
 
 
 def raw_sum(space: Space, table: LatencyTable) -> Additive:
@@ -59,26 +98,13 @@ def raw_sum(space: Space, table: LatencyTable) -> Additive:
     for conditional in space.operators():
         entry = table.entries.get(str(conditional.spec))
         if entry is None:
+            fill = f"fill it: hwnas profile --target {table.target.name}"
             raise BadInput(
                 f"the table of '{table.target.name}' has no time for {conditional.spec}",
-                f"fill it: hwnas profile --target {table.target.name}",
+                "search another --space: an imported table cannot be filled here" if table.imported else fill,
             )
         values.append(entry.median_ms)
     return Additive(space, np.array(values))
-
-
-def held_out_error(fitted: Fit, x: np.ndarray, measured_ms: np.ndarray, repeat_ms: np.ndarray) -> HeldOutError:
-    """Of a fit on networks it has not seen; `repeat_ms`: the same networks measured again."""
-    error = np.abs(x @ fitted.coefficients / measured_ms - 1)
-    return HeldOutError(
-        networks=len(error),
-        mean=float(error.mean()),
-        max=float(error.max()),
-        within_5=float((error <= 0.05).mean()),
-        within_10=float((error <= 0.10).mean()),
-        spearman=float(spearmanr(x @ fitted.coefficients, measured_ms)[0]),  # type: ignore[arg-type]
-        noise_floor=float(np.abs(repeat_ms / measured_ms - 1).mean()),
-    )
 
 
 def space_key(space: Space) -> str:
@@ -89,7 +115,8 @@ def space_key(space: Space) -> str:
     return f"{type(space).__name__.lower()}-{sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _calibration(space: Space, table: LatencyTable) -> Calibration:
+def calibration_of(space: Space, table: LatencyTable) -> Calibration:
+    """Raises BadInput when the table has none for the space."""
     found = table.calibration.get(space_key(space))
     if found is None:
         name = table.target.name

@@ -10,7 +10,6 @@ from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 
-import numpy as np
 from filelock import AcquireReturnProxy, FileLock, Timeout
 from pydantic import Field
 
@@ -23,12 +22,14 @@ from hwnas.core.progress import Progress, say, warn
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
 from hwnas.devices import open_runtime
-from hwnas.latency.correction import features, fit
+from hwnas.latency.additive import Additive
+from hwnas.latency.calibration import calibrate
 from hwnas.latency.fingerprint import Fingerprint, fingerprint
 from hwnas.latency.graphs import network_graph, operator_graph
-from hwnas.latency.model import held_out_error, raw_sum, space_key
-from hwnas.latency.networks import spread
+from hwnas.latency.model import raw_sum, space_key
+from hwnas.latency.networks import fitted_and_held_out, shares
 from hwnas.latency.protocol import Protocol
+from hwnas.latency.sampling import sample
 from hwnas.latency.statistics import Timing
 from hwnas.latency.table import Calibration, Entry, LatencyTable, MeasuredNetwork, load_table
 from hwnas.latency.timing import Measuring, Rounds
@@ -41,15 +42,24 @@ class ProfileSettings(Settings):
     """`fitted` networks teach the correction, `held_out` ones judge it."""
 
     protocol: Protocol = Protocol()
+    most_operators: int | None = Field(default=None, ge=1)
+    """Time at most so many of a space's operators and predict the others (`sampling.py`). None: time all, and accept
+    no predicted entry."""
+    tolerance: float = Field(default=0.05, gt=0)
+    """With `most_operators`: fewer are timed where the prediction's mean cross-validated error is below this."""
     fitted: int = Field(default=40, ge=8, le=400)
     held_out: int = Field(default=16, ge=4)
     seed: int = 0
 
 
 class Plan(NamedTuple):
-    """What profiling would do: `seconds` of timing at least, without preparation."""
+    """What profiling would do: `seconds` of timing at least, without preparation.
+
+    Of the `missing` operators at most `timed` are timed, the others predicted.
+    """
 
     missing: list[OpSpec]
+    timed: int
     networks: int
     seconds: float
 
@@ -58,12 +68,16 @@ class Profiler:
     """Of one target. Raises Unavailable when its runtime is not here."""
 
     def __init__(
-        self, target: Target, folder: Path = Path("latency_tables"), settings: ProfileSettings | None = None
+        self,
+        target: Target,
+        folder: Path = Path("latency_tables"),
+        settings: ProfileSettings | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.target = target
         self.settings = settings or ProfileSettings()
         self.path = folder / f"{target.name}.json"
-        self.runtime: Runtime = open_runtime(target)
+        self.runtime: Runtime = runtime or open_runtime(target)
         self.here = fingerprint(self.runtime)
         self.spent = {"preparing": 0.0, "timing": 0.0}
         """Seconds, of this object."""
@@ -90,12 +104,14 @@ class Profiler:
         )
 
     def plan(self, space: Space, table: LatencyTable) -> Plan:
-        specs = {str(c.spec): c.spec for c in space.operators()}
-        missing = [spec for key, spec in sorted(specs.items()) if key not in table.entries]
-        calibrated = space_key(space) in table.calibration
-        networks = 0 if calibrated else self.settings.fitted + 2 * self.settings.held_out
-        turn_seconds = self.settings.protocol.turn_ms * self.settings.protocol.rounds / 1e3
-        return Plan(missing, networks, (len(missing) + networks) * turn_seconds)
+        s, specs = self.settings, specs_of(space)
+        untimed = [spec for spec in specs if str(spec) not in table.entries or table.entries[str(spec)].predicted]
+        left = len(untimed) if s.most_operators is None else s.most_operators - len(specs) + len(untimed)
+        missing = untimed if left > 0 else [spec for spec in untimed if str(spec) not in table.entries]
+        timed = max(0, min(left, len(missing)))
+        fitted, held_out = shares(space.size(), s.fitted, s.held_out)
+        networks = 0 if space_key(space) in table.calibration else fitted + 2 * held_out
+        return Plan(missing, timed, networks, (timed + networks) * s.protocol.turn_ms * s.protocol.rounds / 1e3)
 
     def profile(self, space: Space, fresh: bool = False, allow_mismatch: bool = False) -> LatencyTable:
         """Time what is missing for `space`, calibrate, save, and return the table."""
@@ -105,6 +121,7 @@ class Profiler:
             return table
         if self._differences(table):
             raise BadInput("this table was measured elsewhere; what it lacks cannot be measured here")
+        self._check_protocol(table)
         with self._lock():
             return self._fill(space, table, plan, fresh)
 
@@ -122,52 +139,68 @@ class Profiler:
     def _fill(self, space: Space, table: LatencyTable, plan: Plan, fresh: bool) -> LatencyTable:
         turns = _Turns(self.path.with_name(f".{self.target.name}.turns.jsonl"), self.here, self.settings, fresh)
         if plan.missing:
-            graphs = ((str(spec), lambda s=spec: operator_graph(s)) for spec in plan.missing)
-            timings, drift, stable = self._measure(f"profile {self.target.name}: operators", graphs, turns)
-            now = _now()
-            entries = {key: _entry(timing, stable(timing), now) for key, timing in timings.items()}
-            table = table.model_copy(update={"entries": table.entries | entries, "drift": drift})
-            table.save(self.path)
-            if drift > self.settings.protocol.max_variation:
-                warn(f"the machine became {100 * drift:.0f} % slower while it was profiled (heat, or other load)")
-        if plan.networks:
-            calibration = self._calibrate(space, table, turns)
-            table = table.model_copy(update={"calibration": table.calibration | {space_key(space): calibration}})
-            table.save(self.path)
+            table = self._fill_operators(space, table, plan, turns)
+        calibration = self._calibrate(space, table, turns)
+        table = table.model_copy(update={"calibration": table.calibration | {space_key(space): calibration}})
+        table.save(self.path)
         turns.forget()
         return table
 
+    def _fill_operators(self, space: Space, table: LatencyTable, plan: Plan, turns: "_Turns") -> LatencyTable:
+        """The table with all that the space needs: timed, or partly predicted."""
+        s = self.settings
+        if s.most_operators is None:
+            return self._time(table, plan.missing, turns)
+
+        def time(batch: list[OpSpec]) -> dict[str, Entry]:
+            nonlocal table
+            table = self._time(table, batch, turns)
+            return table.entries
+
+        entries = sample(specs_of(space), table.entries, s.most_operators, s.tolerance, time)
+        return table.model_copy(update={"entries": entries})
+
+    def _time(self, table: LatencyTable, specs: list[OpSpec], turns: "_Turns") -> LatencyTable:
+        """The table with these operators timed, saved."""
+        graphs = ((str(spec), lambda s=spec: operator_graph(s, self.runtime)) for spec in specs)
+        timings, drift, unstable = self._measure(f"profile {self.target.name}: operators", graphs, turns)
+        if abs(drift) > self.settings.protocol.max_variation:
+            slower = f"{100 * abs(drift):.0f} % {'slower' if drift > 0 else 'faster'}"
+            warn(f"the machine became {slower} while it was profiled (heat, or other load): no entry is stable")
+        now = _now()
+        entries = {key: _entry(timing, key not in unstable, now) for key, timing in timings.items()}
+        drift = max(drift, table.drift, key=abs)
+        table = table.model_copy(update={"entries": table.entries | entries, "drift": drift})
+        table.save(self.path)
+        return table
+
     def _calibrate(self, space: Space, table: LatencyTable, turns: "_Turns") -> Calibration:
-        raw, s = raw_sum(space, table), self.settings
-        fitted = spread(space, raw, s.fitted, stream(s.seed, "fitted"))
-        held_out = spread(space, raw, s.held_out, stream(s.seed, "held out"), avoid=frozenset(fitted))
+        """By networks measured now, or, where only operators were added, by those measured before."""
+        if stored := table.calibration.get(space_key(space)):
+            return calibrate(space, table, stored.fitted, stored.held_out, whole=self.runtime.estimate)
+        raw = raw_sum(space, table)
+        fitted, held_out = self._choose(space, raw)
         archs = fitted + held_out
         first = self._networks(space, archs, "1", turns)
         again = self._networks(space, held_out, "2", turns)
         seen = [_network(arch, first[arch], None) for arch in fitted]
         unseen = [_network(arch, first[arch], again[arch].median_ms) for arch in held_out]
-        model = fit(features(raw, seen), np.array([n.median_ms for n in seen]))
-        measured, repeat = (
-            np.array([first[a].median_ms for a in held_out]),
-            np.array([again[a].median_ms for a in held_out]),
-        )
-        error = held_out_error(model, features(raw, unseen), measured, repeat)
-        say(
-            f"latency model ({model.form}): mean error {100 * error.mean:.1f} %, largest {100 * error.max:.1f} % on "
-            f"{error.networks} held-out networks; the same networks measured twice differ by "
-            f"{100 * error.noise_floor:.1f} %"
-        )
-        return Calibration(fitted=seen, held_out=unseen, error=error, measured_at=_now())
+        return calibrate(space, table, seen, unseen, whole=self.runtime.estimate)
+
+    def _choose(self, space: Space, raw: Additive) -> tuple[list[Arch], list[Arch]]:
+        """The networks that teach the correction, and those that judge it."""
+        s = self.settings
+        return fitted_and_held_out(space, raw, s.fitted, s.held_out, s.seed)
 
     def _networks(self, space: Space, archs: list[Arch], attempt: str, turns: "_Turns") -> dict[Arch, Timing]:
-        keys = {f"network {attempt} {space_key(space)} {','.join(map(str, arch))}": arch for arch in archs}
-        graphs = ((key, lambda a=arch: network_graph(space, a)) for key, arch in keys.items())
+        keys = {network_key(space, arch, attempt): arch for arch in archs}
+        graphs = ((key, lambda a=arch: network_graph(space, a, self.runtime)) for key, arch in keys.items())
         timings, _, _ = self._measure(f"profile {self.target.name}: whole networks", graphs, turns)
         return {arch: timings[key] for key, arch in keys.items()}
 
     def _measure(
         self, label: str, graphs: Iterable[tuple[str, Callable[[], bytes]]], turns: "_Turns"
-    ) -> tuple[dict[str, Timing], float, Callable[[Timing], bool]]:
+    ) -> tuple[dict[str, Timing], float, set[str]]:
         graphs, start = list(graphs), monotonic()
         with Progress(f"{label}: preparing", len(graphs)) as progress:
             sessions = {}
@@ -178,7 +211,7 @@ class Profiler:
         rng = stream(self.settings.seed, "order", label)
         measuring = Measuring(sessions, self.settings.protocol, rng, turns.taken, turns.record)
         try:
-            return measuring.run(label), measuring.drift(), measuring.stable
+            return measuring.run(label), measuring.drift(), set(measuring.unstable())
         finally:
             self.spent["preparing"] += ready - start
             self.spent["timing"] += monotonic() - ready
@@ -189,6 +222,20 @@ class Profiler:
         protocol = self.settings.protocol
         return LatencyTable(
             target=self.target, fingerprint=self.here, protocol=protocol, protocol_sha256=protocol.digest()
+        )
+
+    def _check_protocol(self, table: LatencyTable) -> None:
+        """Raises BadInput when what is added would be timed otherwise than what is there."""
+        mine, theirs = self.settings.protocol, table.protocol
+        if not (table.entries or table.calibration) or theirs == mine:
+            return
+        there = {} if theirs is None else theirs.model_dump()
+        changed = {key: value for key, value in there.items() if value != getattr(mine, key)}
+        asked = ", ".join(f"{key} {value} there, {getattr(mine, key)} asked" for key, value in changed.items())
+        keep = "".join(f" --set profile.protocol.{key}={value}" for key, value in changed.items())
+        raise BadInput(
+            f"{self.path} was timed by another protocol ({asked or 'unknown'}); the two do not belong into one table",
+            f"keep to the table's:{keep}; or time everything again: hwnas profile --target {self.target.name} --fresh",
         )
 
     def _differences(self, table: LatencyTable) -> list[str]:
@@ -217,6 +264,16 @@ class _Turns:
 
     def forget(self) -> None:
         self.journal.path.unlink(missing_ok=True)
+
+
+def specs_of(space: Space) -> list[OpSpec]:
+    """Each once, by its key."""
+    return [spec for _, spec in sorted({str(c.spec): c.spec for c in space.operators()}.items())]
+
+
+def network_key(space: Space, arch: Arch, attempt: str) -> str:
+    """Names a whole network among the turns; held-out networks are timed in two attempts."""
+    return f"network {attempt} {space_key(space)} {','.join(map(str, arch))}"
 
 
 def _entry(timing: Timing, stable: bool, now: str) -> Entry:

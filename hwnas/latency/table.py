@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -13,6 +13,7 @@ from hwnas.core.files import write_atomic
 from hwnas.core.target import Target
 from hwnas.latency.fingerprint import Fingerprint
 from hwnas.latency.protocol import Protocol
+from hwnas.spaces import Space
 
 SCHEMA_VERSION = 1
 ABSURD_MS = 60_000.0
@@ -20,16 +21,25 @@ ABSURD_MS = 60_000.0
 
 
 class Entry(Settings):
-    """One operator's time. Milliseconds over all samples of all rounds."""
+    """One operator's time. Milliseconds over all samples of all rounds.
+
+    A predicted entry was not timed: it has no samples, and its percentiles are the 80 % interval of its median.
+    """
 
     model_config = ConfigDict(strict=True)
     median_ms: float = Field(gt=0, lt=ABSURD_MS)
     p10_ms: float = Field(gt=0, lt=ABSURD_MS)
     p90_ms: float = Field(gt=0, lt=ABSURD_MS)
-    samples: int = Field(ge=1)
-    rounds: int = Field(ge=1)
+    samples: int = Field(ge=0)
+    rounds: int = Field(ge=0)
     stable: bool
+    predicted: bool = False
     measured_at: str
+
+    @property
+    def unstable(self) -> bool:
+        """Timed, but another run may find another median."""
+        return not self.stable and not self.predicted
 
 
 class MeasuredNetwork(Settings):
@@ -54,25 +64,61 @@ class HeldOutError(Settings):
     """Mean relative difference of the same networks measured twice."""
 
 
-class Calibration(Settings):
-    """Of one space on this target."""
+Form = Literal["sum", "neighbours", "whole"]
+"""How networks are predicted: the corrected sum of operators; that times what `learned.py` learned; or the target
+itself prices each whole network (a compiler that takes milliseconds)."""
 
+
+class Calibration(Settings):
+    """Of one space on this target. `form` was chosen by evidence; `error` and `coverage_95` are that form's."""
+
+    form: Form = "sum"
     fitted: list[MeasuredNetwork] = Field(min_length=1)
     held_out: list[MeasuredNetwork]
     error: HeldOutError
+    stand_in: HeldOutError | None = None
+    """Of the sum, where `form` is another: what gradients and integer programs see."""
     measured_at: str
 
 
+class Imported(Settings):
+    """Where a table that nobody measured with hwnas comes from. Each of its entries holds one published number: its
+    percentiles repeat it, `samples` is 1, `stable` false. `dropped`: impossible times left out.
+    """
+
+    format: str
+    source: str
+    source_sha256: str
+    unit: Literal["ms", "us"]
+    dropped: int = Field(ge=0)
+
+
 class LatencyTable(Settings):
+    """`protocol` is None in an imported table: nobody here knows how it was timed."""
+
     schema_version: int = SCHEMA_VERSION
     target: Target
     fingerprint: Fingerprint
-    protocol: Protocol
+    protocol: Protocol | None
     protocol_sha256: str
     drift: float = 0.0
-    """How much slower the canaries ended than they began, in the last profile: 0.2 = 20 %."""
+    """The most that the machine became slower (negative: faster) while entries were timed: 0.2 = 20 %."""
     entries: dict[str, Entry] = {}
     calibration: dict[str, Calibration] = {}
+    imported: Imported | None = None
+
+    @property
+    def origin(self) -> str:
+        """Empty where the table was measured by hwnas; else what has to be said wherever its latencies are shown."""
+        if self.imported is None:
+            return ""
+        device = self.fingerprint.identity.get("device")
+        return f"not measured here: imported from {self.imported.source} ({self.imported.format}, device: {device})"
+
+    def predicted(self, space: Space) -> list[str]:
+        """Those of the space's operators whose time was predicted, not measured."""
+        keys = {str(conditional.spec) for conditional in space.operators()}
+        return sorted(key for key in keys if key in self.entries and self.entries[key].predicted)
 
     def save(self, path: Path) -> None:
         write_atomic(path, _serialise(self.model_dump(mode="json")))
@@ -108,6 +154,8 @@ def load_table(path: Path) -> LatencyTable:
         canonical = _serialise(content)
     except ValueError as error:
         raise BadInput(f"the latency table {path} holds a value that is no number (NaN or infinite)", again) from error
+    if content.get("imported"):
+        again = "import it again: hwnas table import"
     stored = content.pop("sha256", None)
     table = _checked(content, path, again)
     if text != canonical or stored not in canonical:
@@ -123,4 +171,6 @@ def _checked(content: dict[str, Any], path: Path, again: str) -> LatencyTable:
     for key, entry in table.entries.items():
         if not entry.p10_ms <= entry.median_ms <= entry.p90_ms:
             raise BadInput(f"the latency table {path} is refused: percentiles of {key} are out of order", again)
+        if entry.predicted != (entry.samples == 0) or entry.predicted != (entry.rounds == 0):
+            raise BadInput(f"the latency table {path} is refused: {key} must be either timed or predicted", again)
     return table

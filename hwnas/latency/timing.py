@@ -2,20 +2,19 @@
 
 from collections.abc import Callable, Mapping
 from random import Random
-from time import perf_counter_ns
 
 import numpy as np
 
 from hwnas.core.progress import Progress
 from hwnas.latency.protocol import Protocol
-from hwnas.latency.statistics import Timing, summarise
+from hwnas.latency.statistics import Timing, summarise, trend
 from hwnas.runtimes import Session
 
 Rounds = dict[int, list[int]]
 """Round number → samples in ns."""
 
-_CANARIES = 3
 _SETTLE_NS = 200_000_000
+_MOST_WINDOWS = 100
 
 
 class Measuring:
@@ -31,9 +30,10 @@ class Measuring:
     ) -> None:
         self.sessions, self.protocol, self.rng, self.record = sessions, protocol, rng, record
         self.rounds: dict[str, Rounds] = {key: dict((taken or {}).get(key, {})) for key in sessions}
-        keys = sorted(sessions)
-        self._canaries = keys[:: max(1, len(keys) // _CANARIES)][:_CANARIES]
-        self._canary_ns: dict[str, list[float]] = {key: [] for key in self._canaries}
+        self._medians_ns = {(n, key): float(np.median(s)) for key in sessions for n, s in self.rounds[key].items()}
+        self._order = sorted(self._medians_ns)
+        """Turns as they were taken, as far as known: an earlier run's by their rounds, then this one's."""
+        self._earlier = len(self._order)
 
     def run(self, label: str) -> dict[str, Timing]:
         """Time everything; the median, percentiles and variation of each graph."""
@@ -45,7 +45,7 @@ class Measuring:
             for number in range(self.protocol.rounds):
                 self._round(number, list(self.sessions), progress)
             for number in range(self.protocol.rounds, self.protocol.rounds + self.protocol.extra_rounds):
-                unstable = [key for key, timing in self.timings().items() if not self.stable(timing)]
+                unstable = self.unstable()
                 if not unstable:
                     break
                 progress.total += len(unstable)
@@ -55,30 +55,35 @@ class Measuring:
     def timings(self) -> dict[str, Timing]:
         return {key: summarise(list(rounds.values())) for key, rounds in self.rounds.items()}
 
-    def stable(self, timing: Timing) -> bool:
-        return timing.variation <= self.protocol.max_variation
+    def unstable(self) -> list[str]:
+        """The graphs of which another run may find another median. All, while the machine itself drifts: what were
+        timed longer than the others would also be timed hotter."""
+        limit = self.protocol.max_variation
+        if abs(self.drift()) > limit:
+            return list(self.sessions)
+        return [key for key, timing in self.timings().items() if timing.uncertainty > limit]
 
     def drift(self) -> float:
-        """How much slower the canaries were in the last third of the run than in the first: 0.2 = 20 % slower.
+        """How much slower the machine became while it was timed: 0.2 = 20 %; negative: faster; 0: chance explains it.
 
-        0 when an earlier run took all turns, and this one had nothing left to time.
+        Every turn is compared with the other turns of its graph. Between an interrupted run and this one the machine
+        may have cooled, so that the turns of each are judged alone as well; the largest of the three is told.
         """
-        ratios = []
-        for samples in filter(None, self._canary_ns.values()):
-            third = max(1, len(samples) // 3)
-            ratios.append(np.median(samples[-third:]) / np.median(samples[:third]))
-        return float(np.median(ratios)) - 1 if ratios else 0.0
+        own = {
+            key: np.median([self._medians_ns[n, key] for n in rounds]) for key, rounds in self.rounds.items() if rounds
+        }
+        logs = [float(np.log(self._medians_ns[turn] / own[turn[1]])) for turn in self._order]
+        return max((trend(part) for part in (logs, logs[: self._earlier], logs[self._earlier :])), key=abs)
 
     def _round(self, number: int, keys: list[str], progress: Progress) -> None:
         order = [key for key in keys if number not in self.rounds[key]]
         self.rng.shuffle(order)
-        for position, key in enumerate(order):
-            if position % max(1, len(order) // 2) == 0:
-                for canary in self._canaries:
-                    self._canary_ns[canary].append(float(np.median(self._turn(self.sessions[canary]))))
+        for key in order:
             samples = self._turn(self.sessions[key])
             self.record(key, number, samples)
             self.rounds[key][number] = samples
+            self._medians_ns[number, key] = float(np.median(samples))
+            self._order.append((number, key))
             progress.advance()
 
     def _turn(self, session: Session) -> list[int]:
@@ -86,11 +91,11 @@ class Measuring:
         return session.turn_ns(protocol.warmup_runs, int(protocol.turn_ms * 1e6), protocol.min_samples)
 
     def _settle(self) -> None:
-        """Run for 200 ms, and until two windows agree, so that clocks and caches are as they will be."""
-        session = self.sessions[self._canaries[0]]
-        start, windows = perf_counter_ns(), [0.0]
-        for _ in range(100):
-            windows.append(float(np.median([session.time_ns() for _ in range(5)] + self._turn(session))))
-            agree = abs(windows[-1] - windows[-2]) <= self.protocol.max_variation * windows[-1]
-            if perf_counter_ns() - start > _SETTLE_NS and agree:
+        """Run for 200 ms of the device's time, and until two windows agree: clocks and caches are then as they stay."""
+        session, spent_ns, window_ns = self.sessions[min(self.sessions)], 0, 0.0
+        for _ in range(_MOST_WINDOWS):
+            samples = self._turn(session)
+            before_ns, window_ns = window_ns, float(np.median(samples))
+            spent_ns += sum(samples)
+            if spent_ns > _SETTLE_NS and abs(window_ns - before_ns) <= self.protocol.max_variation * window_ns:
                 return

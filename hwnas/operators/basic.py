@@ -40,8 +40,8 @@ class ConvNorm(nn.Module):
 
 @operator("conv")
 def conv(input_shape: tuple[int, ...], *, out: int, kernel: int, stride: int, act: str) -> nn.Module:
-    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]."""
-    return ConvNorm(input_shape[0], out, kernel, stride, act=act)
+    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]. `act` none: nothing follows the norm."""
+    return ConvNorm(input_shape[0], out, kernel, stride, act=None if act == "none" else act)
 
 
 @operator("classifier")

@@ -118,6 +118,27 @@ def _global_average(graph: _Graph, node: fx.Node, pool: nn.AdaptiveAvgPool2d) ->
     graph.emit("ReduceMean", node, axes, keepdims=1)
 
 
+def _average(graph: _Graph, node: fx.Node, pool: nn.AvgPool2d) -> None:
+    kernel, stride, padding = (
+        [size, size] if isinstance(size, int) else list(size) for size in (pool.kernel_size, pool.stride, pool.padding)
+    )
+    if pool.ceil_mode or pool.divisor_override:
+        raise Untranslatable(str(pool))
+    graph.emit(
+        "AveragePool",
+        node,
+        kernel_shape=kernel,
+        strides=stride,
+        pads=[*padding, *padding],
+        count_include_pad=int(pool.count_include_pad),
+    )
+
+
+def _product(graph: _Graph, node: fx.Node, _: None) -> None:
+    factors = [a for a in node.args if not isinstance(a, fx.Node)]
+    graph.emit("Mul", node, *(graph.weight(f"{node.name}.factor", np.array(f, np.float32)) for f in factors))
+
+
 def _plain(op: str, **attributes: Any) -> Callable[[_Graph, fx.Node, Any], None]:
     return lambda graph, node, _: graph.emit(op, node, **attributes)
 
@@ -127,6 +148,7 @@ _WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: _linear,
     nn.AdaptiveAvgPool2d: _global_average,
+    nn.AvgPool2d: _average,
     nn.ReLU6: _relu6,
     nn.ReLU: _plain("Relu"),
     nn.Sigmoid: _plain("Sigmoid"),
@@ -135,5 +157,5 @@ _WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
     nn.Flatten: _plain("Flatten", axis=1),
     nn.Identity: _plain("Identity"),
     operator.add: _plain("Add"),
-    operator.mul: _plain("Mul"),
+    operator.mul: _product,
 }

@@ -44,8 +44,8 @@ def pareto_chart(found: Evaluations) -> Figure:
     return {"data": data, "layout": page}
 
 
-def fidelity_chart(found: Fidelity) -> Figure:
-    """Measured over predicted latency (ms), with the diagonal and ±5 %."""
+def fidelity_chart(found: Fidelity, verb: str) -> Figure:
+    """Measured (or estimated, as `verb` says) over predicted latency (ms), with the diagonal and ±5 %."""
     points = [*found.fitted, *found.held_out, *found.own.values()]
     low, high = padded([value for p in points for value in (p.predicted_ms, p.measured_ms)])
     band = {
@@ -72,14 +72,14 @@ def fidelity_chart(found: Fidelity) -> Figure:
     data = [
         band,
         diagonal,
-        _compared("fitted", found.fitted, color=CLEAR, size=7, line=_THIN),
-        _compared("held out", found.held_out, color=HELD_OUT, size=8, line=OUTLINE),
+        _compared("fitted", verb, found.fitted, color=CLEAR, size=7, line=_THIN),
+        _compared("held out", verb, found.held_out, color=HELD_OUT, size=8, line=OUTLINE),
     ]
     for role, point in found.own.items():
         color, symbol = symbols[role]
-        data.append(_compared(role, [point], color=color, size=12, symbol=symbol, line=OUTLINE))
+        data.append(_compared(role, verb, [point], color=color, size=12, symbol=symbol, line=OUTLINE))
     span = [low, high]
-    page = layout(460, xaxis=axis("predicted (ms)", span), yaxis=axis("measured (ms)", span))
+    page = layout(460, xaxis=axis("predicted (ms)", span), yaxis=axis(f"{verb} (ms)", span))
     return {"data": data, "layout": page}
 
 
@@ -150,7 +150,7 @@ def _marks(name: str, points: Sequence[Evaluated], **marker: Any) -> Figure:
     }
 
 
-def _compared(name: str, points: Sequence[Compared], **marker: Any) -> Figure:
+def _compared(name: str, verb: str, points: Sequence[Compared], **marker: Any) -> Figure:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -159,5 +159,5 @@ def _compared(name: str, points: Sequence[Compared], **marker: Any) -> Figure:
         "y": [p.measured_ms for p in points],
         "text": [f"{100 * (p.predicted_ms / p.measured_ms - 1):+.1f} %<br>{hover(p.network)}" for p in points],
         "marker": marker,
-        "hovertemplate": f"<b>{name}</b><br>predicted %{{x:.4g}} ms, measured %{{y:.4g}} ms, %{{text}}<extra></extra>",
+        "hovertemplate": f"<b>{name}</b><br>predicted %{{x:.4g}} ms, {verb} %{{y:.4g}} ms, %{{text}}<extra></extra>",
     }

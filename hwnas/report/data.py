@@ -11,6 +11,7 @@ from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal, Record
 from hwnas.core.plugins import load
 from hwnas.latency.model import LatencyModel
+from hwnas.latency.plain_sum import model_of
 from hwnas.latency.table import LatencyTable, load_table
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import stored_config
@@ -80,7 +81,7 @@ class RunData:
 
     @cached_property
     def latency(self) -> LatencyModel:
-        return LatencyModel(self.space, self.table, self.budget.statistic)
+        return model_of(self.space, self.table, self.budget.statistic)
 
     @property
     def change(self) -> str:

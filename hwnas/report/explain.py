@@ -95,7 +95,7 @@ def explain_run(run_dir: Path) -> Explanation:
         budget_ms=run.result.budget_ms,
         blocks=blocks(model, run.winner),
         changes=sorted(_changes(run), key=lambda c: (-c.saved_ms, c.choice, c.new)),
-        note=run.change,
+        note="; ".join(filter(None, (run.table.origin, run.change))),
     )
 
 

@@ -71,12 +71,13 @@ def _latency_parts(run: RunData) -> dict[str, Any]:
     return parts | {
         "drawing": drawing,
         "fidelity": fidelity,
-        "fidelity_chart": charts.fidelity_chart(fidelity),
-        "no_latency": "",
+        "fidelity_chart": charts.fidelity_chart(fidelity, run.result.verb) if fidelity else None,
+        "no_latency": run.table.origin,
         "change": run.change,
         "table": run.table,
         "operators": len(used),
-        "unstable": sorted(key for key in used if not run.table.entries[key].stable),
+        "predicted": len(run.table.predicted(run.space)),
+        "unstable": [] if run.table.imported else sorted(k for k in used if run.table.entries[k].unstable),
     }
 
 
@@ -110,7 +111,7 @@ def _speedup(run: RunData) -> tuple[float, str] | None:
     winner, reference = by_role["winner"], by_role["reference"]
     ours, theirs = _latency_ms(run, winner), _latency_ms(run, reference)
     if ours is not None and theirs is not None:
-        return theirs / ours, "measured"
+        return theirs / ours, run.result.verb
     if winner.predicted_ms is None or reference.predicted_ms is None:
         return None
     return reference.predicted_ms / winner.predicted_ms, "predicted"

@@ -75,9 +75,11 @@ def evaluations(run: RunData) -> Evaluations:
     )
 
 
-def fidelity(run: RunData) -> Fidelity:
-    """Raises BadInput when the run's latency table is gone or another."""
+def fidelity(run: RunData) -> Fidelity | None:
+    """None where nothing was measured whole: the table was imported. Raises BadInput when it is gone or another."""
     model = run.latency
+    if run.table.imported:
+        return None
     own = {}
     for role, network in rows(run.result):
         if network.measured_ms and network.predicted_ms is not None:

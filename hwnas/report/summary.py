@@ -17,7 +17,7 @@ def rows(result: Result) -> list[tuple[str, NetworkResult]]:
 
 def summary(result: Result) -> str:
     """Accuracy on the test split, latencies in ms, parameters and multiply-accumulates in millions."""
-    header = f"{'':<18}{'accuracy':>9}{'predicted':>11}{'measured':>10}{'p90':>8}{'params':>9}{'MACs':>8}"
+    header = f"{'':<18}{'accuracy':>9}{'predicted':>11}{result.verb:>10}{'p90':>8}{'params':>9}{'MACs':>8}"
     lines = [header]
     for role, network in rows(result):
         measured = network.measured_ms
@@ -29,6 +29,13 @@ def summary(result: Result) -> str:
             f"{network.params / 1e6:>8.3f}M{network.macs / 1e6:>7.2f}M",
         ]
         lines.append("".join(cells))
-    kept = {True: "within budget, measured", False: "OVER BUDGET, measured", None: "not measured yet"}
-    lines.append(f"budget {result.budget} = {result.budget_ms:.4f} ms: {kept[result.within_budget]}")
+    kept = {True: f"within budget, {result.known}", False: f"OVER BUDGET, {result.known}", None: "not known yet"}
+    verdict = result.latency_origin or kept[result.within_budget]
+    lines.append(f"budget {result.budget} = {result.budget_ms:.4f} ms: {verdict}")
+    if result.predicted_operators:
+        lines.append(f"{result.predicted_operators} of the space's operators were predicted, not timed")
+    if result.energy_mj is not None:
+        lines.append(f"energy {result.energy_mj:.4g} mJ a run ({result.energy_meter})")
+    elif result.energy_meter:
+        lines.append(f"energy: {result.energy_meter}")
     return "\n".join(lines)

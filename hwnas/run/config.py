@@ -14,6 +14,7 @@ from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
 from hwnas.core.target import Target, load_target
 from hwnas.latency.profiler import ProfileSettings
+from hwnas.search.bounds import Bounds
 from hwnas.training.settings import Compute, Recipe
 
 
@@ -32,6 +33,7 @@ class TrainingRecipe(Recipe):
 class RunConfig(Settings):
     target: Target
     budget: str = "60%"
+    bounds: Bounds = Bounds()
     seed: int = Field(default=0, ge=0)
     space: PluginSettings = PluginSettings(name="mobile")
     data: PluginSettings = PluginSettings(name="digits")

@@ -13,8 +13,10 @@ from hwnas.core.errors import VerificationFailed
 from hwnas.core.seeds import derive
 from hwnas.core.target import Target
 from hwnas.deploy.measure import measure
+from hwnas.devices import open_runtime
 from hwnas.latency.graphs import network_graph
 from hwnas.latency.protocol import Protocol
+from hwnas.run.config import RunConfig
 from hwnas.spaces import Space
 from hwnas.training import checkpoint
 from hwnas.training.compute import Device
@@ -47,9 +49,9 @@ def choose(
 
     Weights do not matter to latency, so this happens before anything is trained.
     """
-    reference = space.reference()
-    graphs = {"reference": network_graph(space, reference)}
-    graphs |= {str(i): network_graph(space, arch) for i, arch in enumerate(candidates)}
+    runtime = open_runtime(target)
+    graphs = {"reference": network_graph(space, space.reference(), runtime)}
+    graphs |= {str(i): network_graph(space, arch, runtime) for i, arch in enumerate(candidates)}
     timings = measure(graphs, target, derive(seed, "choose", role), _QUICK)
     budget_ms = budget.resolve_ms(timings["reference"].by(budget.statistic))
     for i, arch in enumerate(candidates):
@@ -58,17 +60,22 @@ def choose(
     return None, budget_ms
 
 
-def narrow(space: Space, budget: Budget, target: Target, seed: int) -> tuple[Network | None, str]:
-    """The hand-made family's widest network that measures within the budget; or None and why."""
+def narrow(space: Space, budget: Budget, config: RunConfig) -> tuple[Network | None, str]:
+    """The hand-made family's widest network that measures within the budget and keeps the bounds; or None and why."""
     family = space.baseline()
     if family is None:
         return None, "the space has no hand-made family"
     limit = space.macs(space.reference())
     widths = [(i,) for i in range(len(family.choices[0].options))]
     widths = [w for w in widths if family.macs(w) <= limit] or widths[:1]
-    graphs = {"reference": network_graph(space, space.reference())}
-    graphs |= {str(w[0]): network_graph(family, w) for w in widths}
-    timings = measure(graphs, target, derive(seed, "narrow"), _QUICK)
+    bounds = config.bounds.limits(family, config.target.precision)
+    widths = [w for w in widths if all(bound.holds(w) for bound in bounds)]
+    if not widths:
+        return None, f"even the narrowest {type(family).__name__} is over the bounds"
+    runtime = open_runtime(config.target)
+    graphs = {"reference": network_graph(space, space.reference(), runtime)}
+    graphs |= {str(w[0]): network_graph(family, w, runtime) for w in widths}
+    timings = measure(graphs, config.target, derive(config.seed, "narrow"), _QUICK)
     budget_ms = budget.resolve_ms(timings["reference"].by(budget.statistic))
     fitting = [w for w in widths if timings[str(w[0])].by(budget.statistic) <= SAFETY * budget_ms]
     if not fitting:

@@ -3,8 +3,10 @@
 from typing import Any
 
 from hwnas.core.budget import Budget
+from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal
 from hwnas.deploy.measure import Measured
+from hwnas.operators import costs
 from hwnas.run.config import RunConfig
 from hwnas.run.networks import Network
 from hwnas.run.result import MeasuredMs, NetworkResult, ParetoPoint, Result, versions
@@ -23,7 +25,16 @@ def known(network: Network, problem: Problem) -> NetworkResult:
         predicted_ms_p95=problem.latency.predict_p95(network.arch) if mine else None,
         params=network.space.params(network.arch),
         macs=network.space.macs(network.arch),
+        peak_memory_bytes=_peak_memory_bytes(network, problem.latency.table.target.precision),
     )
+
+
+def _peak_memory_bytes(network: Network, precision: str) -> int | None:
+    """None where a user's own operator cannot be traced."""
+    try:
+        return max(map(costs.peak_activations, network.space.ops(network.arch))) * costs.BYTES[precision]
+    except BadInput:
+        return None
 
 
 def predicted_result(
@@ -44,6 +55,9 @@ def predicted_result(
         search_seconds=spent["searched"],
         profile_seconds=spent["profiled"],
         versions=versions(),
+        latency_origin=problem.latency.table.origin,
+        estimated_by=str(problem.latency.table.fingerprint.identity.get("estimated_by", "")),
+        predicted_operators=len(problem.latency.table.predicted(problem.space)),
     )
 
 
@@ -63,9 +77,11 @@ def complete_result(
             "measured_ms": MeasuredMs(median=m.median, p90=m.p90, n=m.n),
             "within_budget": m.by(budget.statistic) <= budget_ms,
             "accuracy": accuracies[role],
+            "energy_mj": m.energy_mj,
         }
     others = {n.role: known(n, problem).model_copy(update=outcomes[n.role]) for n in networks if n.role != "winner"}
-    return predicted.model_copy(update=outcomes["winner"] | others | {"budget_ms": budget_ms})
+    facts = {"budget_ms": budget_ms, "energy_meter": measured["winner"].energy_meter}
+    return predicted.model_copy(update=outcomes["winner"] | others | facts)
 
 
 def _point(trial: Trial) -> ParetoPoint:

@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hwnas.core.config import validate
-from hwnas.core.errors import Unavailable
+from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.plugins import load
+from hwnas.core.progress import say, warn
 from hwnas.core.target import load_target, target_names
 from hwnas.devices import open_runtime
+from hwnas.latency.install import table_path
+from hwnas.latency.kit import pack
+from hwnas.latency.kit_results import KitProfiler
 from hwnas.latency.model import LatencyModel, space_key
 from hwnas.latency.profiler import Profiler
+from hwnas.latency.table import LatencyTable, load_table
 from hwnas.run.config import RunConfig
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
@@ -28,24 +33,64 @@ def profile_target(config: RunConfig, fresh: bool, dry_run: bool) -> Outcome:
     space = _space(config)
     if dry_run:
         plan = profiler.plan(space, profiler._empty() if fresh else profiler.table())
+        predicted = len(plan.missing) - plan.timed
         text = (
-            f"{len(plan.missing)} operators and {plan.networks} whole networks to time, "
+            f"{plan.timed} operators and {plan.networks} whole networks to time, "
+            f"{f'{predicted} operators to predict, ' if predicted else ''}"
             f"at least {plan.seconds:.0f} s, into {profiler.path}"
         )
         return Outcome(
             text, {"operators": [str(s) for s in plan.missing], "networks": plan.networks, "seconds": plan.seconds}
         )
-    table = profiler.profile(space, fresh=fresh)
+    return _told(profiler.path, space, profiler.profile(space, fresh=fresh))
+
+
+def pack_kit(config: RunConfig, path: Path) -> Outcome:
+    """Write the kit that profiles the configured space on a device that is not connected."""
+    count = pack(_space(config), config.target, config.profile, path)
+    text = (
+        f"{path}: {count} graphs. Unpack it on the device and run `python worker.py`; then, here: --import results.json"
+    )
+    return Outcome(text, {"kit": str(path), "graphs": count})
+
+
+def import_kit(config: RunConfig, results: Path, fresh: bool) -> Outcome:
+    """The target's table from a kit's results."""
+    space = _space(config)
+    profiler = KitProfiler(results, space, config.target, config.profile)
+    return _told(profiler.path, space, profiler.profile(space, fresh=fresh))
+
+
+def _told(path: Path, space: Space, table: LatencyTable) -> Outcome:
     error = table.calibration[space_key(space)].error
     model = LatencyModel(space, table)
-    unstable = sum(not entry.stable for entry in table.entries.values())
+    predicted = len(table.predicted(space))
+    unstable = sum(entry.unstable for entry in table.entries.values())
     text = (
-        f"{profiler.path}: {len(table.entries)} operators ({unstable} unstable); model {model.fit.form}, mean error "
+        f"{path}: {len(table.entries)} operators ({unstable} unstable, {predicted} predicted); "
+        f"model {model.calibration.form}, mean error "
         f"{100 * error.mean:.1f} % on {error.networks} held-out ones, noise floor {100 * error.noise_floor:.1f} %; "
         f"reference {model.predict(space.reference()):.4g} ms"
     )
-    facts = {"table": str(profiler.path), "operators": len(table.entries), "unstable": unstable}
+    facts = {"table": str(path), "operators": len(table.entries), "unstable": unstable, "predicted": predicted}
     return Outcome(text, facts | {"error": error.model_dump(mode="json")})
+
+
+def table_for(config: RunConfig, space: Space, allow_mismatch: bool = False) -> LatencyTable:
+    """The target's table with all that `space` needs: measured where it lacks something, or as it was imported."""
+    if config.target.device == "imported":
+        table = load_table(path := table_path(config.target.name))
+        if not table.imported:
+            raise BadInput(
+                f"the target is an imported one, but {path} was measured", "give the profile its real device"
+            )
+        say(f"take care: latencies are {table.origin}")
+        return table
+    profiler = Profiler(config.target, settings=config.profile)
+    table = profiler.profile(space, allow_mismatch=allow_mismatch)
+    if predicted := table.predicted(space):
+        warn(f"{len(predicted)} of the space's operators were predicted, not timed (profile.most_operators)")
+    return table
 
 
 def _space(config: RunConfig) -> Space:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from hwnas.core import __version__
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
+from hwnas.latency.fingerprint import how_known
 
 
 class MeasuredMs(Settings):
@@ -19,7 +21,9 @@ class MeasuredMs(Settings):
 
 
 class NetworkResult(Settings):
-    """One network of the run. `accuracy`: fraction on the test split. `note`: why something is missing."""
+    """One network of the run. `accuracy`: fraction on the test split. `peak_memory_bytes`: of the activations of one
+    image in the target's precision, computed. `energy_mj`: measured, of one run. `note`: why something is missing.
+    """
 
     space: str
     arch: list[int]
@@ -31,6 +35,8 @@ class NetworkResult(Settings):
     accuracy: float | None = None
     params: int
     macs: int
+    peak_memory_bytes: int | None = None
+    energy_mj: float | None = None
     note: str = ""
 
 
@@ -42,7 +48,12 @@ class ParetoPoint(Settings):
 
 
 class Result(Settings):
-    """`budget_ms`: as predicted until the final measurement, then from the reference's measured latency."""
+    """`budget_ms`: as predicted until the final measurement, then from the reference's measured latency.
+
+    `latency_origin`: empty where hwnas measured the latencies, else where they come from. `predicted_operators`: how
+    many of the space's were predicted instead of timed. `energy_meter`: what measured the energy, or why nothing did.
+    `estimated_by`: the compiler that estimated `measured_ms` with no device involved; empty where it was measured.
+    """
 
     arch: list[int]
     choices: dict[str, str]
@@ -58,6 +69,12 @@ class Result(Settings):
     accuracy: float | None = None
     params: int
     macs: int
+    peak_memory_bytes: int | None = None
+    energy_mj: float | None = None
+    energy_meter: str = ""
+    latency_origin: str = ""
+    estimated_by: str = ""
+    predicted_operators: int = 0
     reference: NetworkResult | None = None
     reference_scaled: NetworkResult | None = None
     random: NetworkResult | None = None
@@ -65,6 +82,16 @@ class Result(Settings):
     search_seconds: float
     profile_seconds: float
     versions: dict[str, str]
+
+    @property
+    def known(self) -> str:
+        """What its latencies on the target are called: measured, or estimated (by whom)."""
+        return how_known({"estimated_by": self.estimated_by})
+
+    @property
+    def verb(self) -> str:
+        """`known` in one word."""
+        return "estimated" if self.estimated_by else "measured"
 
 
 def load_result(path: Path) -> Result:
@@ -79,5 +106,6 @@ def load_result(path: Path) -> Result:
 
 
 def versions() -> dict[str, str]:
-    packages = ("hwnas", "torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scikit-learn", "scipy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+    packages = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scikit-learn", "scipy")
+    ours = {"python": platform.python_version(), "hwnas": __version__}
+    return ours | {name: version(name) for name in packages}

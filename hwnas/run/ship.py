@@ -1,87 +1,80 @@
-"""From trained networks to a verified bundle."""
+"""From exported networks to a bundle: measured, tested, shipped."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from hwnas.core.budget import Budget
 from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
 from hwnas.core.journal import Journal
-from hwnas.core.plugins import load
 from hwnas.core.seeds import derive
 from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
+from hwnas.deploy.energy import energies_mj
+from hwnas.deploy.file_network import FileNetwork
 from hwnas.deploy.measure import Measured, measure
-from hwnas.deploy.parity import corner_cases, logits_of, require_parity, worst_difference
+from hwnas.deploy.parity import logits_of
 from hwnas.devices import open_runtime
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
-from hwnas.run.networks import Network
+from hwnas.run.export import Formats, deployed_file
 from hwnas.run.result import Result
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.training.network import accuracy
-
-Formats = dict[str, tuple[bytes, float]]
-"""File name → (content, largest difference from the trained network's logits)."""
-
-
-def export_all(
-    networks: list[Network], modules: dict[str, nn.Module], config: RunConfig, data: Data, folder: Path
-) -> dict[str, Formats]:
-    """Every network in ONNX, the winner in every format asked for, each checked for parity on training images.
-
-    Raises VerificationFailed when a file computes something else.
-    """
-    inputs = next(data.train.plain(SAMPLES))[0]
-    runtime = open_runtime(config.target)
-    exported: dict[str, Formats] = {}
-    for network in networks:
-        names = config.exporters if network.role == "winner" else ("onnx",)
-        module = modules[network.role].cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        samples = corner_cases(inputs).contiguous()
-        logits = logits_of(module, samples)
-        exported[network.role] = {}
-        for name in names:
-            exporter = load("exporters", name)()
-            path = folder / network.role / exporter.filename
-            exporter.export(module, samples, path, _metadata(config, data))
-            content = path.read_bytes()
-            difference = worst_difference(runtime, content, samples, logits)
-            require_parity(difference, exporter.tolerance, float(logits.abs().max()), exporter.filename)
-            exported[network.role][exporter.filename] = (content, difference)
-    return exported
 
 
 def final_measurement(
     exported: dict[str, Formats], config: RunConfig, budget: Budget
 ) -> tuple[dict[str, Measured], float]:
     """The shipped files themselves, interleaved; and the budget in ms that follows from the reference's time."""
-    models = {role: formats["model.onnx"][0] for role, formats in exported.items()}
+    models = _deployed(exported, config)
     measured = measure(models, config.target, derive(config.seed, "final"))
+    energy_mj, meter = energies_mj(models, config.target)
+    measured = {role: replace(m, energy_mj=energy_mj.get(role), energy_meter=meter) for role, m in measured.items()}
     return measured, budget.resolve_ms(measured["reference"].by(budget.statistic))
 
 
 def test_all(
-    modules: dict[str, nn.Module], data: Data, device: Device, journal: Journal, folder: Path
+    modules: dict[str, nn.Module],
+    exported: dict[str, Formats],
+    config: RunConfig,
+    data: Data,
+    device: Device,
+    journal: Journal,
+    folder: Path,
 ) -> tuple[dict[str, float], Tensor]:
-    """The one reading of the test split: accuracy of every network, and the winner's sample inputs."""
+    """The one reading of the test split: accuracy of every network as it is deployed, and the winner's sample inputs.
+
+    A file in fp32 has the trained network's logits (parity), and torch tests that sooner; another one runs itself.
+    """
     file = folder / "checkpoints" / "test_samples.safetensors"
     record = journal.last("tested")
     if record is None:
         test = data.open_test()
         samples = next(test.plain(SAMPLES))[0]
         write_atomic(file, safetensors.torch.save({"inputs": samples.contiguous()}))
-        accuracies = {role: accuracy(module.to(device.torch), test.plain(), device) for role, module in modules.items()}
+        networks = modules if config.target.precision == "fp32" else _file_networks(exported, config)
+        accuracies = {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in networks.items()}
         record = journal.append("tested", accuracies=accuracies, images=len(test))
     try:
         return record["accuracies"], safetensors.torch.load_file(file)["inputs"]
     except (OSError, safetensors.SafetensorError) as error:
         raise BadInput(f"{file} is damaged", "start again with another --out") from error
+
+
+def _deployed(exported: dict[str, Formats], config: RunConfig) -> dict[str, bytes]:
+    name = deployed_file(config.target)
+    return {role: formats[name][0] for role, formats in exported.items()}
+
+
+def _file_networks(exported: dict[str, Formats], config: RunConfig) -> dict[str, nn.Module]:
+    runtime = open_runtime(config.target)
+    return {role: FileNetwork(runtime.load(model)) for role, model in _deployed(exported, config).items()}
 
 
 def ship(
@@ -101,8 +94,10 @@ def ship(
     here = fingerprint(open_runtime(target))  # it was measured here, wherever the table comes from
     identity = dict(here.identity)
     measured = result.measured_ms.model_dump()
+    deployed = deployed_file(target)
     facts = {
         "schema_version": 1,
+        "deployed": deployed,
         "target": target.model_dump(mode="json"),
         "fingerprint": identity,
         "table_protocol_sha256": latency.table.protocol_sha256,
@@ -131,12 +126,13 @@ def ship(
         "device": identity["device"],
         "runtime": f"{identity['runtime']} {identity['runtime_version']}",
         "precision": target.precision,
+        "deployed": deployed,
+        "files": f"`{deployed}`, {result.verb} and tested"
+        + ("; `model.onnx` is it in fp32" * (deployed != "model.onnx")),
         "threads": target.threads or "all",
         "budget": result.budget,
         "budget_ms": result.budget_ms,
-        "median_ms": measured["median"],
-        "p90_ms": measured["p90"],
-        "samples": measured["n"],
+        "latency": _latency(result),
         "predicted_ms": result.predicted_ms,
         "accuracy": result.accuracy,
         "data": config.data.name,
@@ -154,11 +150,10 @@ def ship(
     write_bundle(folder, Contents(files, winner.state_dict(), arch | preprocessing, samples, logits, facts, card))
 
 
-def _metadata(config: RunConfig, data: Data) -> dict[str, str]:
-    return {
-        "hwnas.space": config.space.name,
-        "hwnas.target": config.target.name,
-        "class_names": "\n".join(data.class_names),
-        "mean": ",".join(f"{v:.6f}" for v in data.mean.tolist()),
-        "std": ",".join(f"{v:.6f}" for v in data.std.tolist()),
-    }
+def _latency(result: Result) -> str:
+    """As the model card says it."""
+    assert result.measured_ms is not None
+    ms = result.measured_ms
+    if result.estimated_by:
+        return f"{result.known} | {ms.median:.4g} ms, with no device involved"
+    return f"measured there | median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs"

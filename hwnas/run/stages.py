@@ -14,13 +14,15 @@ from hwnas.core.plugins import load
 from hwnas.core.progress import say
 from hwnas.deploy.measure import Measured
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.profiler import Profiler
+from hwnas.latency.plain_sum import model_of
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
+from hwnas.run.export import Formats, export_all
 from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
 from hwnas.run.outcome import complete_result, predicted_result
+from hwnas.run.profiling import table_for
 from hwnas.run.result import Result, load_result
-from hwnas.run.ship import Formats, export_all, final_measurement, ship, test_all
+from hwnas.run.ship import final_measurement, ship, test_all
 from hwnas.search.driver import propose, relax
 from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
@@ -94,9 +96,8 @@ class Run:
         """The profile stage: time what the table lacks."""
         _ = self.device  # sets the threads before anything is timed
         start = monotonic()
-        profiler = Profiler(self.config.target, settings=self.config.profile)
-        table = profiler.profile(self.space, allow_mismatch=self.allow_mismatch)
-        model = LatencyModel(self.space, table, self.budget.statistic)
+        table = table_for(self.config, self.space, self.allow_mismatch)
+        model = model_of(self.space, table, self.budget.statistic)
         if self.journal.last("profiled") is None:
             self.journal.append(
                 "profiled",
@@ -109,9 +110,10 @@ class Run:
 
     @cached_property
     def problem(self) -> Problem:
-        """Raises Infeasible at once when no network of the space fits the budget."""
+        """Raises Infeasible at once when no network of the space fits the budget and the bounds."""
         budget_ms = self.budget.resolve_ms(self.latency.predict(self.space.reference()))
-        problem = Problem(self.space, self.latency, budget_ms, self.config.seed)
+        limits = self.config.bounds.limits(self.space, self.config.target.precision)
+        problem = Problem(self.space, self.latency, budget_ms, self.config.seed, limits)
         problem.check_feasible()
         return problem
 
@@ -184,7 +186,7 @@ class Run:
     def _scaled(self) -> Network | None:
         record = self.journal.last("chosen", role="reference_scaled")
         if record is None:
-            network, note = narrow(self.space, self.budget, self.config.target, self.config.seed)
+            network, note = narrow(self.space, self.budget, self.config)
             arch = list(network.arch) if network else None
             record = self.journal.append("chosen", role="reference_scaled", arch=arch, note=note)
         family = self.space.baseline()
@@ -221,9 +223,10 @@ class Run:
             winner = networks[0]
             if measured["winner"].by(self.budget.statistic) <= budget_ms:
                 break
-            say(f"the winner measured {measured['winner'].median:.4g} ms, over {budget_ms:.4g} ms: taking the next")
+            ms = measured["winner"].by(self.budget.statistic)
+            say(f"the winner takes {ms:.4g} ms, over {budget_ms:.4g} ms: taking the next")
             self.journal.append("over_budget", arch=list(winner.arch))
-        accuracies, samples = test_all(modules, self.data, self.device, self.journal, self.path)
+        accuracies, samples = test_all(modules, exported, self.config, self.data, self.device, self.journal, self.path)
         predicted = self._predicted(winner)
         result = complete_result(predicted, self.problem, self.budget, budget_ms, networks, measured, accuracies)
         files, folder = exported["winner"], self.path / "bundle"

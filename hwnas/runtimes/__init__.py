@@ -2,16 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from hwnas.core.config import NoSettings, Settings, validate
 from hwnas.core.errors import Unavailable
-from hwnas.core.target import Target
-
-Int8Form = Literal["u8s8", "s8s8"]
-"""Activations unsigned or signed; weights are always signed, one scale a channel."""
+from hwnas.core.machine import state
+from hwnas.core.target import Precision, Target
+from hwnas.formats import Int8Form
 
 
 class Session(ABC):
@@ -42,15 +41,18 @@ class Session(ABC):
 class Runtime(ABC):
     """Raises Unavailable from the constructor when the target's provider is not here, BadInput for wrong options."""
 
-    measures: ClassVar[str]
-    """What a time includes, in one sentence: stored in every table."""
+    measures: str
+    """What a time includes, in one sentence: stored in every table. An object may say another, as its provider does."""
     estimate: ClassVar[bool] = False
     """True where a time is a compiler's estimate: it is called that everywhere, and never measured."""
-    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
-    int8_form: ClassVar[Int8Form] = "u8s8"
+    precisions: tuple[Precision, ...] = ("fp32",)
+    """All that it runs; an object may run fewer, as its provider does."""
+    int8_form: Int8Form = "u8s8"
     """The form of int8 that is fast there; only where `precisions` holds int8."""
     Options: ClassVar[type[Settings]] = NoSettings
     """What a profile may say under `options`."""
+    incidental: ClassVar[frozenset[str]] = frozenset()
+    """Options that change no latency (a timeout, a path): no part of a table's identity."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -64,6 +66,10 @@ class Runtime(ABC):
     @abstractmethod
     def identity(self) -> Mapping[str, str | int]:
         """What makes two tables comparable: device, driver, runtime and its version."""
+
+    def state(self) -> Mapping[str, str | int | float]:
+        """The device's state now, recorded beside a measurement: governor, load, temperature, battery."""
+        return state()
 
     @abstractmethod
     def load(self, model: bytes) -> Session:

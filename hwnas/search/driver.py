@@ -13,7 +13,6 @@ from hwnas.core.journal import Journal
 from hwnas.core.progress import Progress
 from hwnas.search.estimators import Estimator, Means
 from hwnas.search.problem import Problem
-from hwnas.search.projection import project
 from hwnas.search.strategies import Proposer, Relaxation
 from hwnas.search.trial import SearchResult, Trial, shortlist
 from hwnas.spaces import Gates
@@ -81,7 +80,7 @@ def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
     found: dict[Arch, None] = {}
     for refund in REFUNDS:
         shifted = [s + refund * unit * c for s, c in zip(scores, costs, strict=True)]
-        found |= dict.fromkeys(project(problem.space, problem.additive, shifted, problem.limit_ms, PER_REFUND))
+        found |= dict.fromkeys(problem.project(shifted, PER_REFUND))
     return list(found)
 
 

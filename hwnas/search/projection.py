@@ -1,73 +1,113 @@
 """Exact projection: the best-scored architectures within the budget, as an integer program (scipy's HiGHS).
 
 Variables are x[choice, option] ∈ {0, 1}, one option a choice; a term with several conditions gets a product variable z
-with z ≤ x_i and z ≥ Σx_i − (k − 1). Scores and milliseconds are sums, so the optimum is exact, not a rounding.
+with z ≤ x_i and z ≥ Σx_i − (k − 1). Scores and milliseconds are sums, so the optimum is exact, not a rounding. Other
+sums over the same operators may be bounded beside the milliseconds.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import lil_array, vstack
 
 from hwnas.core.arch import Arch
+from hwnas.core.errors import Infeasible
 from hwnas.latency.additive import Additive
 from hwnas.spaces import Space
+
+Bound = tuple[Additive, float]
+"""A sum over the space's operators, and what it may be at most."""
 
 _MOST_INVALID = 200
 """Invalid tuples cut away before giving up (only spaces whose tuples are not all valid)."""
 
 
-def project(space: Space, additive: Additive, scores: list[np.ndarray], limit_ms: float, count: int = 1) -> list[Arch]:
-    """Up to `count` architectures of the highest Σ scores[choice][option] whose sum is ≤ `limit_ms`, best first.
-
-    Empty when none fits.
+def project(
+    space: Space,
+    additive: Additive,
+    scores: list[np.ndarray],
+    limit_ms: float,
+    count: int = 1,
+    bounds: Sequence[Bound] = (),
+) -> list[Arch]:
+    """Up to `count` architectures of the highest Σ scores[choice][option] whose sum is ≤ `limit_ms`, best first; all
+    within `bounds`. Empty when none fits.
     """
-    program = _Program(space, additive)
-    program.at_most(program.milliseconds, limit_ms - additive.constant)
+    program = _Program(space)
+    program.at_most(additive, limit_ms)
+    program.bound(bounds)
     found: list[Arch] = []
     for _ in range(count + _MOST_INVALID):
         arch = program.solve(-np.concatenate(scores))
         if arch is None or len(found) == count:
             break
-        if space.valid(arch) and additive.sum(arch) <= limit_ms:
+        if _within(space, arch, [*bounds, (additive, limit_ms)]):
             found.append(arch)
         program.exclude(arch)
     return found
 
 
-def extreme(space: Space, additive: Additive, cheapest: bool) -> Arch:
-    """The architecture with the smallest (or largest) sum."""
-    program = _Program(space, additive)
+def extreme(space: Space, additive: Additive, cheapest: bool, bounds: Sequence[Bound] = ()) -> Arch:
+    """The architecture with the smallest (or largest) sum. Raises Infeasible when none is within `bounds`."""
+    program = _Program(space)
+    program.bound(bounds)
+    sums, _ = program.row(additive)
     for _ in range(_MOST_INVALID):
-        arch = program.solve(program.milliseconds if cheapest else -program.milliseconds)
-        assert arch is not None, "a space has at least one architecture"
-        if space.valid(arch):
+        arch = program.solve(sums if cheapest else -sums)
+        if arch is None:
+            assert bounds, "a space has at least one architecture"
+            raise Infeasible("no network of the space keeps all bounds together", "loosen one of them")
+        if _within(space, arch, bounds):
             return arch
         program.exclude(arch)
     raise AssertionError(f"{type(space).__name__}: none of {_MOST_INVALID} solutions is a valid architecture")
 
 
+def _within(space: Space, arch: Arch, bounds: Sequence[Bound]) -> bool:
+    """Exactly; the solver has a tolerance."""
+    return space.valid(arch) and all(additive.sum(arch) <= most for additive, most in bounds)
+
+
 class _Program:
-    def __init__(self, space: Space, additive: Additive) -> None:
+    def __init__(self, space: Space) -> None:
         self.widths = [len(choice.options) for choice in space.choices]
         self.offsets = np.concatenate([[0], np.cumsum(self.widths)]).astype(int)
-        products = [when for when in additive.conditions if len(when) > 1]
+        conditions = [conditional.when for conditional in space.operators()]
+        products = [when for when in conditions if len(when) > 1]
         self.variables = int(self.offsets[-1]) + len(products)
-        self.milliseconds = np.zeros(self.variables)
         self.constraints = [self._one_option_each()]
+        self.columns: list[int | None] = []
+        """Of each operator; None for one that is always there."""
         product = int(self.offsets[-1])
-        for when, value in zip(additive.conditions, additive.values, strict=True):
-            if len(when) == 0:
-                continue
-            if len(when) == 1:
-                self.milliseconds[self._column(*when[0])] += value
-            else:
-                self.milliseconds[product] = value
+        for when in conditions:
+            if len(when) > 1:
                 self._tie(product, [self._column(*condition) for condition in when])
+                self.columns.append(product)
                 product += 1
-        self.always = sum(v for w, v in zip(additive.conditions, additive.values, strict=True) if not w)
+            else:
+                self.columns.append(self._column(*when[0]) if when else None)
 
-    def at_most(self, coefficients: np.ndarray, limit: float) -> None:
-        self._add(coefficients, -np.inf, limit - self.always)
+    def row(self, additive: Additive) -> tuple[np.ndarray, float]:
+        """A sum's coefficients, and what every architecture pays."""
+        coefficients, always = np.zeros(self.variables), additive.constant
+        for column, value in zip(self.columns, additive.values, strict=True):
+            if column is None:
+                always += value
+            else:
+                coefficients[column] += value
+        return coefficients, always
+
+    def at_most(self, additive: Additive, limit: float) -> None:
+        coefficients, always = self.row(additive)
+        self._add(coefficients, -np.inf, limit - always)
+
+    def bound(self, bounds: Sequence[Bound]) -> None:
+        """Rows of counts, brought near 1: the solver's tolerance is absolute."""
+        for additive, most in bounds:
+            coefficients, always = self.row(additive)
+            scale = max(1.0, float(np.abs(coefficients).max()))
+            self._add(coefficients / scale, -np.inf, (most - always) / scale)
 
     def exclude(self, arch: Arch) -> None:
         """No-good cut."""

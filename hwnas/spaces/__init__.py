@@ -4,10 +4,11 @@ One file a space. `_chain.py` serves every space whose networks are a chain of s
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from hwnas.core.arch import Arch, ArchSpace
@@ -34,6 +35,9 @@ class Space(ArchSpace, ABC):
     input_shape: tuple[int, int, int]
     mixable: bool = True
     """Whether options can be summed with weights; False where only single paths make sense."""
+    is_chain: bool = True
+    """Whether operators run one after another on each other's output: a network then holds as much memory as its
+    hungriest operator."""
 
     @abstractmethod
     def __init__(self, settings: Any, channels: int, classes: int) -> None: ...
@@ -69,6 +73,14 @@ class Space(ArchSpace, ABC):
     def ops(self, arch: Arch) -> list[OpSpec]:
         return [c.spec for c in self.conditions(arch)]
 
+    def function(self, arch: Arch) -> Hashable:
+        """Architectures of equal value compute the same function: judging one of them judges all."""
+        return arch
+
+    def features(self, archs: np.ndarray) -> np.ndarray:
+        """[n, choices] → [n, features]: what a predictor of accuracy sees. One-hot, unless the space knows better."""
+        return one_hot(archs, [len(choice.options) for choice in self.choices])
+
     def params(self, arch: Arch) -> int:
         return sum(cost(spec)[1] for spec in self.ops(arch))
 
@@ -80,3 +92,15 @@ class Space(ArchSpace, ABC):
 def single_path(arch: Arch) -> Gates:
     """Gates that run exactly this architecture."""
     return {choice: {option: None} for choice, option in enumerate(arch)}
+
+
+def one_hot(archs: np.ndarray, widths: Sequence[int]) -> np.ndarray:
+    """[n, choices] → [n, options of all choices] of 0 and 1."""
+    return np.hstack([np.eye(width)[archs[:, choice]] for choice, width in enumerate(widths)])
+
+
+def every_arch(space: ArchSpace) -> np.ndarray:
+    """[n, choices]: all of a small space, in lexicographic order; also tuples that are not valid."""
+    return np.stack(np.meshgrid(*(np.arange(len(c.options)) for c in space.choices), indexing="ij"), -1).reshape(
+        -1, len(space.choices)
+    )

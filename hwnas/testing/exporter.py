@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.core.config import validate
-from hwnas.core.errors import StorageFailed
+from hwnas.core.errors import StorageFailed, VerificationFailed
 from hwnas.core.plugins import load
+from hwnas.core.target import Target
+from hwnas.deploy.parity import compare, logits_of, require_parity
+from hwnas.devices import open_runtime
 from hwnas.exporters import Exporter
 from hwnas.spaces.mobile import Mobile, MobileSettings
 from hwnas.testing.space import perturbed
@@ -43,15 +46,18 @@ def check_whole_file(name: str, folder: Path) -> None:
 
 
 def check_parity(name: str, folder: Path) -> None:
-    """Random networks give the same logits at batch 1 and 7 (formats that ONNX Runtime reads)."""
-    exporter = _exporter(name)
+    """Random networks give the same logits or answers, all at once and one by one (formats that ONNX Runtime reads)."""
+    exporter, runtime = _exporter(name), open_runtime(Target(name="conformance", runtime="onnxruntime"))
     for seed in range(NETWORKS):
         network, samples = example(seed)
         path = folder / str(seed) / exporter.filename
         exporter.export(network, samples, path, {})
         if path.suffix == ".onnx":
-            difference = worst_difference(path.read_bytes(), network, samples)
-            assert difference <= exporter.tolerance, f"logits differ by {difference:.2g}"
+            parity = compare(type(exporter), runtime, path.read_bytes(), samples, logits_of(network, samples))
+            try:
+                require_parity(parity, type(exporter), path.name)
+            except VerificationFailed as error:
+                raise AssertionError(error.what) from error
 
 
 def check_unwritable_folder(name: str, folder: Path) -> None:

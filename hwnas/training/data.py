@@ -61,6 +61,11 @@ class Split:
             part = slice(start, start + batch_size)
             yield self.inputs(torch.from_numpy(self.images.pixels[part])), torch.from_numpy(self.images.labels[part])
 
+    def spread(self, count: int) -> Tensor:
+        """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""
+        indices = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
+        return self.inputs(torch.from_numpy(self.images.pixels[indices]))
+
     def inputs(self, pixels: Tensor) -> Tensor:
         """uint8 [n, c, h, w] → normalised float32 [n, c, resolution, resolution], channels last in memory."""
         x = (pixels.float() / 255 - self.mean[:, None, None]) / self.std[:, None, None]

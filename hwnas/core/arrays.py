@@ -1,0 +1,52 @@
+"""Named arrays from a file that others published: npz without pickles, or JSON."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from hwnas.core.errors import BadInput
+
+
+class Arrays:
+    """`.npz` as numpy's savez writes it, or `.json` holding an object of (nested) lists of numbers.
+
+    Raises BadInput for a file that is missing, damaged, holds pickled objects or lacks the array asked for.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._arrays = _read_json(path) if path.suffix == ".json" else _read_npz(path)
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror or error}") from error
+        except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise BadInput(f"{path} holds no named arrays of numbers: {' '.join(str(error).split())[:200]}") from error
+
+    def numbers(self, name: str) -> np.ndarray:
+        """As float64."""
+        return self._array(name, "biuf").astype(np.float64)
+
+    def indices(self, name: str) -> np.ndarray:
+        """[rows, columns] of whole numbers."""
+        found = self._array(name, "iu").astype(np.int64)
+        if found.ndim != 2:
+            raise BadInput(f"{self.path}: '{name}' must be a table of two dimensions, not {found.ndim}")
+        return found
+
+    def _array(self, name: str, kinds: str) -> np.ndarray:
+        if name not in self._arrays:
+            raise BadInput(f"{self.path} has no '{name}'", f"it has: {', '.join(sorted(self._arrays))}")
+        if self._arrays[name].dtype.kind not in kinds:
+            raise BadInput(f"{self.path}: '{name}' holds {self._arrays[name].dtype}, not numbers")
+        return self._arrays[name]
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _read_json(path: Path) -> dict[str, np.ndarray]:
+    return {name: np.array(values) for name, values in json.loads(path.read_text()).items()}
