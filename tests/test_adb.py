@@ -14,9 +14,10 @@ from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.target import Target
 from hwnas.devices import adb, open_runtime
 from hwnas.devices.benchmarks import BENCHMARKS
-from hwnas.latency import profiler, timing
+from hwnas.latency import timing
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.table import load_table
+from hwnas.latency.turns import Turns
 from hwnas.operators import build, onnx_graph
 from hwnas.operators.opspec import OpSpec
 from hwnas.runtimes import Session
@@ -88,9 +89,9 @@ def test_parity_is_checked_on_this_machine(session: Session, model: bytes):
 def test_a_profile_outlives_a_reboot_and_takes_no_turn_twice(bare: Path, device: Path, target: Target, monkeypatch):
     (bare / "pixel.yaml").write_text(yaml.safe_dump(target.model_dump()))
     seen: list[tuple[str, int]] = []
-    plain = profiler._Turns.record
+    plain = Turns.record
 
-    def record(self: profiler._Turns, key: str, number: int, samples_ns: list[int]) -> None:
+    def record(self: Turns, key: str, number: int, samples_ns: list[int]) -> None:
         seen.append((key, number))
         if len(seen) == 20:
             (device / "reboot_at").write_text("0")
@@ -98,7 +99,7 @@ def test_a_profile_outlives_a_reboot_and_takes_no_turn_twice(bare: Path, device:
             (device / "dead").touch()
         plain(self, key, number, samples_ns)
 
-    monkeypatch.setattr(profiler._Turns, "record", record)
+    monkeypatch.setattr(Turns, "record", record)
     monkeypatch.setattr(adb, "_WATCH_SECONDS", 5.0)
     monkeypatch.setattr(timing, "_SETTLE_NS", 0)  # a fake needs no warming up
     arguments = ("profile", "--config", "tiny.yaml", "--target", "pixel.yaml", "--quiet")

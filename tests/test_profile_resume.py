@@ -7,7 +7,8 @@ import pytest
 from conftest import TINY, hwnas
 
 from hwnas.core.journal import Journal
-from hwnas.latency import profiler, table
+from hwnas.latency import table
+from hwnas.latency.turns import Turns
 
 OPERATORS = 22
 TURNS = TINY["profile"]["protocol"]["rounds"] * (OPERATORS + 8 + 2 * 4)
@@ -26,13 +27,13 @@ def taken(monkeypatch) -> Callable[..., list[int]]:
     def count(limit: int = 10**9) -> list[int]:
         turns: list[int] = []
 
-        def record(self: profiler._Turns, key: str, number: int, samples_ns: list[int]) -> None:
+        def record(self: Turns, key: str, number: int, samples_ns: list[int]) -> None:
             if len(turns) == limit:
                 raise Killed
             turns.append(number)
             self.journal.append("turn", key=key, round=number, samples_ns=samples_ns)
 
-        monkeypatch.setattr(profiler._Turns, "record", record)
+        monkeypatch.setattr(Turns, "record", record)
         return turns
 
     return count

@@ -10,9 +10,9 @@ from conftest import hwnas
 from test_unmeasured import blocks, power_law_ms, simulated_ms, timed
 
 from hwnas.core.errors import BadInput
-from hwnas.latency import profiler
 from hwnas.latency.sampling import next_batch, sample
 from hwnas.latency.table import Entry, load_table
+from hwnas.latency.turns import Turns
 from hwnas.operators.opspec import OpSpec
 from hwnas.testing import simulated
 
@@ -132,18 +132,18 @@ class Killed(BaseException): ...
 def test_killed_in_the_middle_of_a_batch_nothing_is_timed_twice(device: Path, monkeypatch, limit: int):
     turns: list[tuple[str, int]] = []
 
-    def record(self: profiler._Turns, key: str, number: int, samples_ns: list[int]) -> None:
+    def record(self: Turns, key: str, number: int, samples_ns: list[int]) -> None:
         if len(turns) == limit:
             raise Killed
         turns.append((key, number))
         self.journal.append("turn", key=key, round=number, samples_ns=samples_ns)
 
     with monkeypatch.context() as patched, pytest.raises(Killed):
-        patched.setattr(profiler._Turns, "record", record)
+        patched.setattr(Turns, "record", record)
         hwnas(*PROFILE, *FEW)
     first = list(turns)
     limit = 10**9
-    monkeypatch.setattr(profiler._Turns, "record", record)
+    monkeypatch.setattr(Turns, "record", record)
     assert hwnas(*PROFILE, *FEW).code == 0
     assert len(first) >= 5 and len(turns) == len(set(turns))
     assert sum(not e.predicted for e in load_table(device).entries.values()) == 15

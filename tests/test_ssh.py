@@ -15,8 +15,8 @@ from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.target import Target, load_target
 from hwnas.devices import open_runtime
 from hwnas.devices.ssh import Ssh
-from hwnas.latency import profiler
 from hwnas.latency.table import load_table
+from hwnas.latency.turns import Turns
 from hwnas.operators import build, onnx_graph
 from hwnas.operators.opspec import OpSpec
 
@@ -57,17 +57,17 @@ def model() -> bytes:
 @pytest.fixture
 def turns(monkeypatch) -> Callable[[dict[int, Callable[[], None]]], list[tuple[str, int]]]:
     """`turns({n: action})`: the list of turns recorded from now on; each action comes before the n-th."""
-    plain = profiler._Turns.record
+    plain = Turns.record
 
     def count(actions: dict[int, Callable[[], None]]) -> list[tuple[str, int]]:
         seen: list[tuple[str, int]] = []
 
-        def record(self: profiler._Turns, key: str, number: int, samples_ns: list[int]) -> None:
+        def record(self: Turns, key: str, number: int, samples_ns: list[int]) -> None:
             actions.pop(len(seen), lambda: None)()
             seen.append((key, number))
             plain(self, key, number, samples_ns)
 
-        monkeypatch.setattr(profiler._Turns, "record", record)
+        monkeypatch.setattr(Turns, "record", record)
         return seen
 
     return count

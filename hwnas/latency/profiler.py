@@ -3,7 +3,6 @@
 Every turn of every operator goes to a journal beside the table at once, so a kill costs at most one turn.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +16,13 @@ from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
 from hwnas.core.files import storage_failed
-from hwnas.core.journal import Journal
 from hwnas.core.progress import Progress, say, warn
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
 from hwnas.devices import open_runtime
 from hwnas.latency.additive import Additive
 from hwnas.latency.calibration import calibrate
-from hwnas.latency.fingerprint import Fingerprint, fingerprint
+from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.graphs import network_graph, operator_graph
 from hwnas.latency.model import raw_sum, space_key
 from hwnas.latency.networks import fitted_and_held_out, shares
@@ -32,7 +30,8 @@ from hwnas.latency.protocol import Protocol
 from hwnas.latency.sampling import sample
 from hwnas.latency.statistics import Timing
 from hwnas.latency.table import Calibration, Entry, LatencyTable, MeasuredNetwork, load_table
-from hwnas.latency.timing import Measuring, Rounds
+from hwnas.latency.timing import Measuring
+from hwnas.latency.turns import Turns
 from hwnas.operators.opspec import OpSpec
 from hwnas.runtimes import Runtime
 from hwnas.spaces import Space
@@ -137,7 +136,8 @@ class Profiler:
             storage_failed(self.path, error)
 
     def _fill(self, space: Space, table: LatencyTable, plan: Plan, fresh: bool) -> LatencyTable:
-        turns = _Turns(self.path.with_name(f".{self.target.name}.turns.jsonl"), self.here, self.settings, fresh)
+        owner = {"identity": dict(self.here.identity), "settings": self.settings.model_dump(mode="json")}
+        turns = Turns(self.path.with_name(f".{self.target.name}.turns.jsonl"), owner, fresh)
         if plan.missing:
             table = self._fill_operators(space, table, plan, turns)
         calibration = self._calibrate(space, table, turns)
@@ -146,7 +146,7 @@ class Profiler:
         turns.forget()
         return table
 
-    def _fill_operators(self, space: Space, table: LatencyTable, plan: Plan, turns: "_Turns") -> LatencyTable:
+    def _fill_operators(self, space: Space, table: LatencyTable, plan: Plan, turns: Turns) -> LatencyTable:
         """The table with all that the space needs: timed, or partly predicted."""
         s = self.settings
         if s.most_operators is None:
@@ -160,7 +160,7 @@ class Profiler:
         entries = sample(specs_of(space), table.entries, s.most_operators, s.tolerance, time)
         return table.model_copy(update={"entries": entries})
 
-    def _time(self, table: LatencyTable, specs: list[OpSpec], turns: "_Turns") -> LatencyTable:
+    def _time(self, table: LatencyTable, specs: list[OpSpec], turns: Turns) -> LatencyTable:
         """The table with these operators timed, saved."""
         graphs = ((str(spec), lambda s=spec: operator_graph(s, self.runtime)) for spec in specs)
         timings, drift, unstable = self._measure(f"profile {self.target.name}: operators", graphs, turns)
@@ -174,7 +174,7 @@ class Profiler:
         table.save(self.path)
         return table
 
-    def _calibrate(self, space: Space, table: LatencyTable, turns: "_Turns") -> Calibration:
+    def _calibrate(self, space: Space, table: LatencyTable, turns: Turns) -> Calibration:
         """By networks measured now, or, where only operators were added, by those measured before."""
         if stored := table.calibration.get(space_key(space)):
             return calibrate(space, table, stored.fitted, stored.held_out, whole=self.runtime.estimate)
@@ -192,14 +192,14 @@ class Profiler:
         s = self.settings
         return fitted_and_held_out(space, raw, s.fitted, s.held_out, s.seed)
 
-    def _networks(self, space: Space, archs: list[Arch], attempt: str, turns: "_Turns") -> dict[Arch, Timing]:
+    def _networks(self, space: Space, archs: list[Arch], attempt: str, turns: Turns) -> dict[Arch, Timing]:
         keys = {network_key(space, arch, attempt): arch for arch in archs}
         graphs = ((key, lambda a=arch: network_graph(space, a, self.runtime)) for key, arch in keys.items())
         timings, _, _ = self._measure(f"profile {self.target.name}: whole networks", graphs, turns)
         return {arch: timings[key] for key, arch in keys.items()}
 
     def _measure(
-        self, label: str, graphs: Iterable[tuple[str, Callable[[], bytes]]], turns: "_Turns"
+        self, label: str, graphs: Iterable[tuple[str, Callable[[], bytes]]], turns: Turns
     ) -> tuple[dict[str, Timing], float, set[str]]:
         graphs, start = list(graphs), monotonic()
         with Progress(f"{label}: preparing", len(graphs)) as progress:
@@ -240,30 +240,6 @@ class Profiler:
 
     def _differences(self, table: LatencyTable) -> list[str]:
         return self.here.differences(table.fingerprint)
-
-
-class _Turns:
-    """The journal of turns taken, valid for one machine and one protocol."""
-
-    def __init__(self, path: Path, here: Fingerprint, settings: ProfileSettings, fresh: bool) -> None:
-        owner = {"identity": dict(here.identity), "settings": settings.model_dump(mode="json")}
-        if fresh:
-            path.unlink(missing_ok=True)
-        self.journal = Journal(path)
-        if self.journal.records and self.journal.records[0] != {"kind": "owner", **owner}:
-            path.unlink()
-            self.journal = Journal(path)
-        if not self.journal.records:
-            self.journal.append("owner", **owner)
-        self.taken: dict[str, Rounds] = defaultdict(dict)
-        for record in self.journal.of("turn"):
-            self.taken[record["key"]][record["round"]] = record["samples_ns"]
-
-    def record(self, key: str, number: int, samples_ns: list[int]) -> None:
-        self.journal.append("turn", key=key, round=number, samples_ns=samples_ns)
-
-    def forget(self) -> None:
-        self.journal.path.unlink(missing_ok=True)
 
 
 def specs_of(space: Space) -> list[OpSpec]:
