@@ -1,5 +1,8 @@
 import errno
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hwnas.core.errors import StorageFailed
-from hwnas.core.files import sha256, write_atomic
+from hwnas.core.files import sha256, sweep, write_atomic
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
@@ -46,6 +49,27 @@ def test_a_file_that_outgrows_a_real_disk(small_disk):
     assert list(disk.iterdir()) == [disk / "file"]
     write_atomic(disk / "file", b"new")
     assert (disk / "file").read_bytes() == b"new"
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from hwnas.core.files import write_atomic
+os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+write_atomic(Path(sys.argv[1]), "new")
+"""
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(tmp_path: Path):
+    file = tmp_path / "deep" / "file"
+    write_atomic(file, "old")
+    (tmp_path / ".mine").write_text("a user's")
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(file)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(file.parent.iterdir())) == 2
+    sweep(tmp_path)
+    assert list(file.parent.iterdir()) == [file] and file.read_text() == "old"
+    assert (tmp_path / ".mine").exists()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from hwnas.core.errors import BadInput, StorageFailed
 
+_PART = ".part"
+
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write beside, flush to disk, then rename over: a reader sees the old file or the new one.
@@ -19,7 +21,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_PART)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -32,6 +34,12 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left in a folder that is this process's alone."""
+    for leftover in folder.rglob(f".*{_PART}"):
+        leftover.unlink(missing_ok=True)
 
 
 def storage_failed(path: Path, error: OSError) -> NoReturn:

@@ -7,7 +7,7 @@ from filelock import FileLock, Timeout
 
 from hwnas.core.config import read_yaml, validate
 from hwnas.core.errors import BadInput
-from hwnas.core.files import storage_failed, write_atomic
+from hwnas.core.files import storage_failed, sweep, write_atomic
 from hwnas.core.journal import Journal
 from hwnas.run.config import RunConfig
 
@@ -25,6 +25,7 @@ class RunDirectory:
             raise BadInput(f"{path} is in use by another hwnas", "wait for it, or choose another --out") from error
         except OSError as error:
             storage_failed(path, error)
+        sweep(path)
         try:
             self._claim()
             self.journal = Journal(path / "journal.jsonl")
