@@ -7,6 +7,9 @@ the rest. The next query is the feasible network of the largest expected improve
 - over EVERY feasible network where the space has at most `exhaustive` of them: no inner search, no mutation to miss it;
 - else over a pool: the exact integer-program optima of a linear fit under the budget, mutants of the best, samples.
 Of networks that compute the same (`Space.function`) one is judged, the one predicted fastest.
+
+Measured (docs/results/nasbench201.md): the optimum of NAS-Bench-201 in 28 queries on average, where local search takes
+129; 102 when it sees nothing but one-hot options.
 """
 
 from collections.abc import Hashable

@@ -4,6 +4,8 @@
 
 and from another random network where none is. The published algorithm stops there; given more trials, it starts again.
 Deviations: neighbours over the budget are no neighbours; no network is judged twice while there are others.
+
+Measured (docs/results/nasbench201.md): the optimum of NAS-Bench-201 in 129 queries on average; published 127.
 """
 
 from pydantic import Field

@@ -8,6 +8,8 @@ Paper: LSTM of 96, predictor 3×200, 1000 epochs of Adam 1e-3 on 600 architectur
 Deviations: epochs for tens of queries (the settings), no dropout, accuracies standardised in place of min–max; the
 decoder reads e at every step in place of attention over the sequence that e is the mean of, and e' is normalised again;
 what decodes over the budget is repaired; where λ up to `steps` decodes too few, random ones fill up.
+
+Measured (docs/results/nasbench201.md): NAS-Bench-201 in 12,000 simulated seconds 94.03 ± 0.35 % over 20 seeds.
 """
 
 import torch

@@ -7,6 +7,9 @@ Deviations: a space's skip connections are choices like the others, so no set-se
 a distributed hundred. The rate is 0.01 where the paper's 6e-4 suits 12,800 children, the baseline's decay 0.9 (not
 published). The budget: what the controller emits over it is drawn again, at last repaired; the gradient is of the
 network that was judged.
+
+Measured (docs/results/nasbench201.md): NAS-Bench-201 in 12,000 simulated seconds 93.78 ± 0.59 %; published 93.85 ± 0.37
+(by REINFORCE on independent logits).
 """
 
 import torch

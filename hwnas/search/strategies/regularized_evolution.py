@@ -8,6 +8,8 @@ defaults P 10, S 3 are those of the NAS-Bench-201 baseline, which like us draws 
 one choice (the paper's operator and hidden-state mutations are both choices of a space here). Deviations: no identity
 mutation, for an estimate asked for twice is the same; a child over the budget is repaired by making random choices
 cheaper, so the budget is hard.
+
+Measured (docs/results/nasbench201.md): NAS-Bench-201 in 12,000 simulated seconds 93.92 ± 0.41 %, as published (± 0.30).
 """
 
 from collections import deque
