@@ -27,6 +27,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.latency.networks import spread
 from hwnas.latency.profiler import Profiler, ProfileSettings
 from hwnas.run.result import versions
+from hwnas.spaces import Space
 
 DATA = {"mobile": (1, 10), "mobile-224": (3, 1000)}
 """Space → channels and classes: digits, and ImageNet."""
@@ -47,6 +48,13 @@ HEADINGS = (
 )
 
 
+def standard_space(name: str) -> Space:
+    """Of `DATA`, with its own default settings."""
+    plugin = load("spaces", name)
+    channels, classes = DATA[name]
+    return plugin(plugin.Settings(), channels=channels, classes=classes)
+
+
 def unseen(model: LatencyModel, count: int, seed: int) -> list[Arch]:
     """`count` different networks that the calibration has not measured."""
     known = frozenset(n.arch for n in (*model.calibration.fitted, *model.calibration.held_out))
@@ -60,9 +68,7 @@ def unseen(model: LatencyModel, count: int, seed: int) -> list[Arch]:
 def fidelity(
     space_name: str, target_name: str, folder: Path, count: int, seed: int, settings: ProfileSettings
 ) -> dict[str, Any]:
-    plugin = load("spaces", space_name)
-    channels, classes = DATA[space_name]
-    space = plugin(plugin.Settings(), channels=channels, classes=classes)
+    space = standard_space(space_name)
     target = load_target(target_name)
     profiler = Profiler(target, folder, settings)
     model = LatencyModel(space, profiler.profile(space))

@@ -188,12 +188,12 @@ def tests(name: str) -> np.ndarray:
     return np.array([100 * table(TESTS[name]).accuracy(arch) for arch in official_order()])
 
 
+def print_header(*columns: str) -> None:
+    print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
+
+
 def print_simulated(records: list[Record], methods: tuple[str, ...]) -> None:
-    print(
-        "| method | seeds | queries | CIFAR-10 | CIFAR-100 | ImageNet16-120 | published, CIFAR-10 |\n"
-        + "|---" * 7
-        + "|"
-    )
+    print_header("method", "seeds", "queries", "CIFAR-10", "CIFAR-100", "ImageNet16-120", "published, CIFAR-10")
     for method in methods:
         mine = [r for r in records if r["method"] == method]
         found = [tests(name)[[r["chosen"] for r in mine]] for name in TESTS]
@@ -203,11 +203,7 @@ def print_simulated(records: list[Record], methods: tuple[str, ...]) -> None:
 
 
 def print_optimum(records: list[Record], methods: tuple[str, ...]) -> None:
-    print(
-        "| method | seeds | found | mean queries (90 % interval) | median | 90th percentile | most |\n"
-        + "|---" * 7
-        + "|"
-    )
+    print_header("method", "seeds", "found", "mean queries (90 % interval)", "median", "90th percentile", "most")
     for method in methods:
         mine = [r for r in records if r["method"] == method]
         queries = np.array([r["queries"] for r in mine])
@@ -231,9 +227,8 @@ def print_constrained(records: list[Record], methods: tuple[str, ...]) -> None:
         case = (record["dataset"], record["device"], record["quantile"])
         return exact[case] - tested[record["dataset"]][record["chosen"]]
 
-    budgets = " | ".join(f"budget {q} %" for q in QUANTILES)
-    print(f"| data set | method | searches | over budget | mean regret (90 % interval over seeds) | {budgets} |")
-    print("|---" * (5 + len(QUANTILES)) + "|")
+    budgets = [f"budget {q} %" for q in QUANTILES]
+    print_header("data set", "method", "searches", "over budget", "mean regret (90 % interval over seeds)", *budgets)
     for dataset in SCORES:
         everything = np.array([table(SCORES[dataset]).accuracy(arch) for arch in official_order()])
         best = {key: int(np.where(fits, everything, -1).argmax()) for key, fits in feasible.items()}

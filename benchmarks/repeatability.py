@@ -18,16 +18,13 @@ from time import sleep
 from typing import Any
 
 import numpy as np
+from fidelity import DATA, standard_space
 
 from hwnas.core.machine import cpu_name
-from hwnas.core.plugins import load
 from hwnas.core.target import load_target
 from hwnas.latency.profiler import Profiler, ProfileSettings
 from hwnas.latency.table import LatencyTable
 from hwnas.spaces import Space
-
-DATA = {"mobile": (1, 10), "mobile-224": (3, 1000)}
-"""Space → channels and classes: digits, and ImageNet."""
 
 HEADINGS = (
     "space, target",
@@ -124,9 +121,7 @@ def main() -> None:
     parser.add_argument("--load", action="store_true", help="a process spins on another core during the second")
     parser.add_argument("--json", action="store_true", help="the last line on stdout is one JSON object")
     arguments = parser.parse_args()
-    plugin = load("spaces", arguments.space)
-    channels, classes = DATA[arguments.space]
-    space = plugin(plugin.Settings(), channels=channels, classes=classes)
+    space = standard_space(arguments.space)
     first = profile(space, arguments.target)
     sleep(arguments.pause)
     if arguments.load:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from repeatability import DATA
+from fidelity import DATA, standard_space
 
 from hwnas.core.machine import cpu_name
-from hwnas.core.plugins import load
 from hwnas.core.seeds import numpy_stream
 from hwnas.core.target import load_target
 from hwnas.latency.profiler import Profiler, specs_of
@@ -33,9 +32,7 @@ HEADINGS = (
 
 
 def judge(space_name: str, target_name: str, folder: Path, seed: int) -> dict[str, Any]:
-    plugin = load("spaces", space_name)
-    channels, classes = DATA[space_name]
-    space = plugin(plugin.Settings(), channels=channels, classes=classes)
+    space = standard_space(space_name)
     table = Profiler(load_target(target_name), folder).profile(space)
     specs = specs_of(space)
     errors, held, refused, asked = [], [], 0, 0

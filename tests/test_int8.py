@@ -1,6 +1,5 @@
 """fp32 → int8: the form of what is written, and that the network is still the same."""
 
-from collections import Counter
 from pathlib import Path
 from time import process_time
 
@@ -12,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
+from ort_kernels import kernels
 from torch import nn
 
 from hwnas.core.errors import BadInput
@@ -117,19 +117,10 @@ def test_onnxruntime_runs_the_same_integer_kernels_for_what_is_timed_and_what_is
     network, samples = example(3)
     timed = onnx_graph.write(network, tuple(samples.shape[1:]))
     shipped = to_onnx(network, samples)
-    kinds = [_kernels(quantize(model, samples.numpy(), "u8s8"), tmp_path) for model in (timed, shipped)]
+    kinds = [kernels(quantize(model, samples.numpy(), "u8s8"), tmp_path) for model in (timed, shipped)]
     assert kinds[0] == kinds[1]
     assert kinds[0]["QLinearConv"] == sum(isinstance(module, nn.Conv2d) for module in network.modules())
     assert kinds[0]["Conv"] == kinds[0]["FusedConv"] == 0
-
-
-def _kernels(model: bytes, folder: Path) -> Counter[str]:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    kinds = (node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
-    return Counter("Reshape" if kind == "Flatten" else kind for kind in kinds)
 
 
 def test_a_dropped_relu6_still_clips() -> None:

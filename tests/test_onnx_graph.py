@@ -1,6 +1,5 @@
 """The quick ONNX writer that profiling uses: the same numbers as torch, the same graph as the real exporter."""
 
-from collections import Counter
 from pathlib import Path
 from random import Random
 
@@ -9,6 +8,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from ort_kernels import kernels
 from torch import nn
 
 from hwnas.core.target import load_target
@@ -53,18 +53,8 @@ def test_onnxruntime_runs_the_same_kernels_as_for_the_shipped_file(settings: dic
     network = perturbed(space.build(space.random(Random(1)))).eval()
     quick = onnx_graph.write(network, space.input_shape)
     shipped = to_onnx(network, torch.randn(2, *space.input_shape))
-    assert _kernels(quick, tmp_path) == _kernels(shipped, tmp_path)
+    assert kernels(quick, tmp_path) == kernels(shipped, tmp_path)
     assert worst_difference(quick, network, torch.randn(8, *space.input_shape)) < 1e-4
-
-
-def _kernels(model: bytes, folder: Path) -> Counter[str]:
-    """Operator kinds after all of ONNX Runtime's optimisations; Flatten and Reshape are the same view."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimized.onnx")
-    ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    kinds = (node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
-    return Counter("Reshape" if kind == "Flatten" else kind for kind in kinds)
 
 
 def test_an_unknown_module_falls_back_to_the_real_exporter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -52,6 +53,17 @@ def target(ssh: Server) -> Target:
 def model() -> bytes:
     spec = OpSpec.of("conv", (3, 16, 16), out=8, kernel=3, stride=1, act="relu6")
     return onnx_graph.write(build(spec).eval(), (3, 16, 16))
+
+
+@contextmanager
+def rewritten(path: Path, text: str) -> Iterator[None]:
+    """For a while."""
+    before = path.read_text()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
 
 
 @pytest.fixture
@@ -166,37 +178,26 @@ def test_a_device_that_stays_away_ends_with_the_timeout(tmp_path: Path, monkeypa
 
 
 def test_an_unknown_host_is_refused_with_the_command_that_adds_it(bare: Path, ssh: Server):
-    known = ssh.known_hosts.read_text()
-    ssh.known_hosts.write_text("")
-    try:
+    with rewritten(ssh.known_hosts, ""):
         outcome = profile(ssh)
-    finally:
-        ssh.known_hosts.write_text(known)
     assert outcome.code == 4
     assert "host key" in outcome.stderr and "mend: ssh -p" in outcome.stderr
 
 
 def test_a_changed_host_key_is_refused(bare: Path, ssh: Server):
-    known = ssh.known_hosts.read_text()
-    host, kind, _ = known.split()
+    host, kind, _ = ssh.known_hosts.read_text().split()
     another = (ssh.known_hosts.parent / "user.pub").read_text().split()[1]
-    ssh.known_hosts.write_text(f"{host} {kind} {another}\n")
-    try:
+    with rewritten(ssh.known_hosts, f"{host} {kind} {another}\n"):
         outcome = profile(ssh)
-    finally:
-        ssh.known_hosts.write_text(known)
     assert outcome.code == 4
     assert "another host key" in outcome.stderr and "ssh-keygen -R" in outcome.stderr
 
 
 def test_a_stranger_is_told_how_to_get_in(bare: Path, ssh: Server):
     keys = ssh.known_hosts.parent / "authorized"
-    allowed = keys.read_text()
-    keys.write_text((keys.parent / "host.pub").read_text())  # somebody else's
-    try:
+    somebody_else = (keys.parent / "host.pub").read_text()
+    with rewritten(keys, somebody_else):
         outcome = profile(ssh)
-    finally:
-        keys.write_text(allowed)
     assert outcome.code == 4 and "ssh-copy-id" in outcome.stderr
 
 

@@ -13,11 +13,11 @@ class Fingerprint(Settings):
     identity: dict[str, str | int]
     recorded: dict[str, Any]
 
-    def differences(self, other: "Fingerprint") -> list[str]:
+    def differences(self, other: "Fingerprint", mine: str = "here", theirs: str = "in the table") -> list[str]:
         """Human-readable: 'device: A here, B in the table'."""
         keys = sorted(self.identity.keys() | other.identity.keys())
         pairs = ((key, self.identity.get(key), other.identity.get(key)) for key in keys)
-        return [f"{key}: {mine} here, {theirs} in the table" for key, mine, theirs in pairs if mine != theirs]
+        return [f"{key}: {a} {mine}, {b} {theirs}" for key, a, b in pairs if a != b]
 
 
 def fingerprint(runtime: Runtime) -> Fingerprint:

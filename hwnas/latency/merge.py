@@ -23,9 +23,7 @@ def merge(a: LatencyTable, b: LatencyTable) -> Merged:
     """
     if a.imported or b.imported:
         raise BadInput("an imported table cannot be merged: nobody here knows how it was measured")
-    keys = sorted(a.fingerprint.identity.keys() | b.fingerprint.identity.keys())
-    pairs = ((key, a.fingerprint.identity.get(key), b.fingerprint.identity.get(key)) for key in keys)
-    differences = [f"{key}: {x} in a, {y} in b" for key, x, y in pairs if x != y]
+    differences = a.fingerprint.differences(b.fingerprint, "in a", "in b")
     if a.protocol_sha256 != b.protocol_sha256:
         differences.append("protocol: they were timed differently")
     if differences:
@@ -35,7 +33,7 @@ def merge(a: LatencyTable, b: LatencyTable) -> Merged:
     entries = a.entries | b.entries | {key: a.entries[key] for key, side in taken.items() if side == "a"}
     calibration, dropped = _calibrations(a, b, entries)
     newest = max((a, b), key=_measured_at)
-    update = {"entries": entries, "calibration": calibration, "drift": max(a.drift, b.drift)}
+    update = {"entries": entries, "calibration": calibration, "drift": max(a.drift, b.drift, key=abs)}
     return Merged(newest.model_copy(update=update), taken, dropped)
 
 

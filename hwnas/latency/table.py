@@ -70,7 +70,7 @@ itself prices each whole network (a compiler that takes milliseconds)."""
 
 
 class Calibration(Settings):
-    """Of one space on this target. `form` was chosen by evidence; `error` and `coverage_95` are that form's."""
+    """Of one space on this target. `form` was chosen by evidence; `error` is that form's."""
 
     form: Form = "sum"
     fitted: list[MeasuredNetwork] = Field(min_length=1)
