@@ -35,8 +35,7 @@ def project(
     within `bounds`. Empty when none fits.
     """
     program = _Program(space)
-    program.at_most(additive, limit_ms)
-    program.bound(bounds)
+    program.bound([(additive, limit_ms), *bounds])
     found: list[Arch] = []
     for _ in range(count + _MOST_INVALID):
         arch = program.solve(-np.concatenate(scores))
@@ -98,15 +97,11 @@ class _Program:
                 coefficients[column] += value
         return coefficients, always
 
-    def at_most(self, additive: Additive, limit: float) -> None:
-        coefficients, always = self.row(additive)
-        self._add(coefficients, -np.inf, limit - always)
-
     def bound(self, bounds: Sequence[Bound]) -> None:
-        """Rows of counts, brought near 1: the solver's tolerance is absolute."""
+        """Rows brought near 1, for the solver's tolerance is absolute: milliseconds are too small, bytes too large."""
         for additive, most in bounds:
             coefficients, always = self.row(additive)
-            scale = max(1.0, float(np.abs(coefficients).max()))
+            scale = float(np.abs(coefficients).max(initial=0.0)) or 1.0
             self._add(coefficients / scale, -np.inf, (most - always) / scale)
 
     def exclude(self, arch: Arch) -> None:
