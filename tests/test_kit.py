@@ -24,6 +24,7 @@ from hwnas.devices.aboard import sources
 from hwnas.latency import kit_results
 from hwnas.latency.kit_results import KitProfiler, read_results
 from hwnas.latency.profiler import ProfileSettings
+from hwnas.latency.statistics import summarise
 from hwnas.latency.table import load_table
 
 OPERATORS = 22
@@ -243,6 +244,23 @@ def test_a_file_of_ten_gigabytes_is_not_read(board: Path):
         file.truncate(10 << 30)  # sparse
     with pytest.raises(BadInput, match="more than the"):
         read_results(board / "results.json")
+
+
+def test_a_kit_and_the_profiler_call_the_same_median_unsure(done: Path):
+    """The rule is written twice, because a device has no scipy."""
+    rounds = [[(5 * n * n) % 97 + 100, (7 * n) % 31 + 90, (11 * n) % 53 + 80] for n in range(40)]
+    asked = """
+import json, sys, worker
+kit = object.__new__(worker.Kit)
+rounds = json.load(sys.stdin)
+for count in range(1, len(rounds) + 1):
+    kit.turns = [[0, number, samples] for number, samples in enumerate(rounds[:count])]
+    print(kit.uncertainty(0))
+"""
+    command = [sys.executable, "-c", asked]
+    run = subprocess.run(command, cwd=done, input=json.dumps(rounds), capture_output=True, text=True, check=True)
+    ours = [summarise(rounds[: count + 1]).uncertainty for count in range(len(rounds))]
+    assert [float(line) for line in run.stdout.split()] == pytest.approx(ours)
 
 
 def test_what_travels_is_plain_python_3_8_and_knows_nothing_of_hwnas():

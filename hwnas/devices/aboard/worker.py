@@ -1,6 +1,7 @@
 """`python worker.py` carries out the plan of the kit that it lies in, into results.json. Killed, it resumes.
 
-The protocol is the profiler's: every graph once a round, the rounds in random order, more rounds for graphs that vary.
+The protocol is the profiler's: every graph once a round, the rounds in random order, more rounds for graphs whose
+median is unsure.
 """
 
 from __future__ import annotations  # devices have older Pythons
@@ -11,8 +12,9 @@ import os
 import random
 import sys
 import time
+from math import comb
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 
 import graphs  # pyright: ignore[reportMissingImports]
 import machine  # pyright: ignore[reportMissingImports]
@@ -68,8 +70,8 @@ class Kit:
             for round_ in range(protocol["rounds"]):
                 self.round(group, round_, numbers, loaded)
             for round_ in range(protocol["rounds"], protocol["rounds"] + protocol["extra_rounds"]):
-                unstable = [number for number in numbers if self.variation(number) > protocol["max_variation"]]
-                self.round(group, round_, unstable, loaded)
+                unsure = [number for number in numbers if self.uncertainty(number) > protocol["max_variation"]]
+                self.round(group, round_, unsure, loaded)
         self.write()
 
     def round(self, group: str, round_: int, numbers: list, loaded: dict) -> None:
@@ -92,9 +94,11 @@ class Kit:
         while time.monotonic() < end:
             self.turn(graph)
 
-    def variation(self, number: int) -> float:
-        medians = [median(samples) for graph, _, samples in self.turns if graph == number]
-        return stdev(medians) / mean(medians)
+    def uncertainty(self, number: int) -> float:
+        """As the profiler's `summarise`: half the 95 % interval of the round medians' median, relative."""
+        medians = sorted(median(samples) for graph, _, samples in self.turns if graph == number)
+        edge = median_edge(len(medians))
+        return (medians[-1 - edge] - medians[edge]) / 2 / median(medians)
 
     def write(self) -> None:
         state = {**self.state, "load_1min_after": machine.state()["load_1min"]}
@@ -109,6 +113,15 @@ class Kit:
             os.fsync(file.fileno())
         part.replace(self.folder / "results.json")
         print(f"done: {self.folder / 'results.json'}, {len(self.turns)} turns", file=sys.stderr)
+
+
+def median_edge(rounds: int) -> int:
+    """Leave so many out at either end, and the rest spans the median's 95 % interval (by the sign test)."""
+    tail, heads = 0.5**rounds, 0
+    while tail < 0.025:
+        heads += 1
+        tail += comb(rounds, heads) * 0.5**rounds
+    return max(0, heads - 1)
 
 
 def main() -> None:
