@@ -16,7 +16,7 @@ from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer, Relaxation
 from hwnas.search.trial import SearchResult, Trial, shortlist
 from hwnas.spaces import Gates
-from hwnas.training.supernet import SharedWeights
+from hwnas.training.supernet import LossOf, SharedWeights
 
 REFUNDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """See `candidates`."""
@@ -101,7 +101,7 @@ class _Journaled:
     def gates(self, generator: torch.Generator) -> Gates:
         return self.strategy.gates(generator)
 
-    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+    def update(self, loss_of: LossOf, progress: float, generator: torch.Generator) -> None:
         self.strategy.update(loss_of, progress, generator)
 
     def epoch_done(self, epoch: int) -> None:

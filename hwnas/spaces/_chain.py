@@ -94,14 +94,15 @@ def mix(options: nn.ModuleList, x: Tensor, paths: Mapping[int, Tensor | None]) -
     """Σ gate · option(x) over the paths given.
 
     A path whose gate is exactly 0 adds nothing to the output, so no gradient reaches its weights or x: it is run
-    without a graph, and only the gate's own gradient ⟨∂L/∂y, option(x)⟩ is kept (ProxylessNAS's inactive path).
+    without a graph, and only the gate's own gradient ⟨∂L/∂y, option(x)⟩ is kept (ProxylessNAS's inactive path). A gate
+    on another device than the CPU is not looked at: that would wait for the device.
     """
     total = None
     for option, gate in paths.items():
         if gate is None:
             assert len(paths) == 1, "a path without a gate runs alone"
             return options[option](x)
-        if gate.item() == 0:
+        if gate.is_cpu and gate.item() == 0:
             with torch.no_grad():
                 out = options[option](x)
         else:

@@ -23,6 +23,7 @@ from hwnas.search.trial import Trial
 from hwnas.spaces import Gates
 from hwnas.testing.paper import PaperSpace, When, one_operator_an_option, paper_problem, prices
 from hwnas.training import checkpoint
+from hwnas.training.supernet import LossOf
 
 EPOCHS, STEPS = 10, 50
 """Of a relaxation: epochs, and weight steps an epoch."""
@@ -76,8 +77,8 @@ def check_gates(name: str, folder: Path) -> None:
     strategy = _relaxation(name, problem)
     generator = torch.Generator().manual_seed(0)
     for step in range(20):
-        _check_gates(strategy.gates(generator), problem)
-        strategy.update(_recording(problem), step / STEPS, generator)
+        loss_of = _weight_step(strategy, _recording(problem), generator)
+        strategy.update(loss_of, step / STEPS, generator)
 
 
 def check_scores(name: str, folder: Path) -> None:
@@ -210,8 +211,15 @@ def _search(strategy: Relaxation, problem: Problem, start: int, stop: int, quali
     for epoch in range(start, stop):
         generator = torch.Generator().manual_seed(derive(0, epoch))
         for step in range(STEPS):
-            strategy.gates(generator)
-            strategy.update(loss_of, epoch + step / STEPS, generator)
+            strategy.update(_weight_step(strategy, loss_of, generator), epoch + step / STEPS, generator)
+
+
+def _weight_step(strategy: Relaxation, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> LossOf:
+    """There are no weights to move, but the backward pass reaches whatever the gates hang on."""
+    loss = loss_of(strategy.gates(generator))
+    if loss.requires_grad:
+        loss.backward()
+    return LossOf(loss_of, loss_of, loss.detach(), torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1))
 
 
 def _quality(problem: Problem) -> Quality:

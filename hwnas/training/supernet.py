@@ -1,6 +1,7 @@
-"""Training shared weights: one path a step, chosen by whoever searches."""
+"""Training shared weights: the paths of each step are chosen by whoever searches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,15 +25,31 @@ _BN_IMAGES = 1024
 """Images to re-estimate batch-norm statistics from; SPOS uses about 20k of ImageNet's 1.28M."""
 
 
+@dataclass(frozen=True)
+class LossOf:
+    """What the weights tell a search after one of their steps. `loss_of(gates)`: on a fresh batch of the search split."""
+
+    search: Callable[[Gates], Tensor]
+    again: Callable[[Gates], Tensor]
+    """On the batch of the weight step just taken."""
+    taken: Tensor
+    """The loss that step started from."""
+    optimizer: torch.optim.SGD
+    """Of the weights, as it took that step."""
+
+    def __call__(self, gates: Gates) -> Tensor:
+        return self.search(gates)
+
+
 class Companion(Protocol):
     """What is searched while the weights are trained."""
 
     def gates(self, generator: torch.Generator) -> Gates:
-        """The path of the next weight step."""
+        """The paths of the next weight step. Where they hang on a parameter, that step's backward pass reaches it."""
         ...
 
-    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
-        """Called after every weight step. `loss_of(gates)`: the loss on a fresh batch of the search split."""
+    def update(self, loss_of: LossOf, progress: float, generator: torch.Generator) -> None:
+        """Called after every weight step; `progress` in epochs."""
         ...
 
     def epoch_done(self, epoch: int) -> None: ...
@@ -64,11 +81,7 @@ class SharedWeights:
                 guide = self.data.search.endless(self.recipe.batch_size, self.seed, "guide", epoch)
                 for i, batch in enumerate(self.data.weights.epoch(self.recipe.batch_size, generator)):
                     set_learning_rate(optimizer, learning_rate(self.recipe, epoch * steps + i, steps))
-                    self.weight_step(companion.gates(generator), batch, optimizer)
-                    with statistics_kept(self.net):
-                        companion.update(
-                            lambda gates, g=guide: self._loss(gates, next(g)), epoch + i / steps, generator
-                        )
+                    self.step(companion, batch, guide, optimizer, epoch + i / steps, generator)
                 companion.epoch_done(epoch)
                 if path:
                     groups = {
@@ -79,8 +92,28 @@ class SharedWeights:
                     checkpoint.save(path, groups, {"epoch": epoch + 1})
                 progress.advance()
 
-    def weight_step(self, gates: Gates, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
-        """One SGD step of the path's weights alone: the others have no gradient, so momentum leaves them in peace."""
+    def step(
+        self,
+        companion: Companion,
+        batch: Batch,
+        guide: Iterator[Batch],
+        optimizer: torch.optim.SGD,
+        progress: float,
+        generator: torch.Generator,
+    ) -> None:
+        """One step of the weights on `batch`, then the companion's; `guide` gives batches of the search split."""
+        taken = self.weight_step(companion.gates(generator), batch, optimizer)
+        loss_of = LossOf(
+            lambda gates: self._loss(gates, next(guide)), lambda gates: self._loss(gates, batch), taken, optimizer
+        )
+        with statistics_kept(self.net):
+            companion.update(loss_of, progress, generator)
+
+    def weight_step(self, gates: Gates, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One SGD step of the paths' weights alone: the others have no gradient, so momentum leaves them in peace.
+
+        Returns the loss before it.
+        """
         self.net.train()
         optimizer.zero_grad(set_to_none=True)
         value = self._loss(gates, batch)
@@ -88,11 +121,12 @@ class SharedWeights:
             raise BadInput(f"the supernet's loss became {value.item()}", "--set search.learning_rate=SMALLER")
         value.backward()
         optimizer.step()
+        return value.detach()
 
     def _loss(self, gates: Gates, batch: Batch) -> Tensor:
         x, y = batch[0].to(self.device.torch), batch[1].to(self.device.torch)
         with self.device.autocast():
-            return self.loss(self.net(x, gates), y)
+            return self.loss(self.net(x, beside(gates, self.device.torch)), y)
 
     def accuracy(self, arch: Arch) -> float:
         """On the search split, with inherited weights and this path's statistics. The supernet is untouched."""
@@ -114,3 +148,18 @@ class SharedWeights:
         checkpoint.restore_momentum(optimizer, self.net, groups.get("momentum", {}))
         companion.load_state(groups.get("companion", {}))
         return int(facts["epoch"])
+
+
+def beside(gates: Gates, device: torch.device) -> Gates:
+    """Weights of paths that all run go to the device once a choice: multiplied from here, every operator's gradient
+    would wait for a transfer of its own. A choice with a weight of 0 stays, because `mix` looks at it.
+    """
+    if device.type == "cpu":
+        return gates
+    placed = dict(gates)
+    for choice, paths in gates.items():
+        weights = [weight for weight in paths.values() if weight is not None and weight.item() != 0]
+        if len(weights) == len(paths):
+            moved = torch.stack(weights).to(device, torch.float32)
+            placed[choice] = dict(zip(paths, moved.unbind(), strict=True))
+    return placed

@@ -1,7 +1,5 @@
 """Inherit weights from a supernet trained on uniformly sampled single paths (SPOS, arXiv:1904.00420, section 3.2)."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -9,6 +7,7 @@ from hwnas.core.arch import Arch
 from hwnas.core.config import NoSettings
 from hwnas.search.estimators import Estimator, Means
 from hwnas.spaces import Gates, Space
+from hwnas.training.supernet import LossOf
 from hwnas.training.supernet import SharedWeights as Weights
 
 
@@ -38,7 +37,7 @@ class _Uniform:
         options = (int(torch.randint(width, (1,), generator=generator)) for width in self.widths)
         return {choice: {option: None} for choice, option in enumerate(options)}
 
-    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+    def update(self, loss_of: LossOf, progress: float, generator: torch.Generator) -> None:
         """Nothing is searched while the weights are trained."""
 
     def epoch_done(self, epoch: int) -> None: ...

@@ -1,7 +1,6 @@
 """A strategy proposes architectures, or relaxes a supernet: two protocols. One file a strategy; it knows no device."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from hwnas.core.config import Settings
 from hwnas.search.problem import Problem
 from hwnas.search.trial import Trial
 from hwnas.spaces import Gates
+from hwnas.training.supernet import LossOf
 
 
 class Proposer(ABC):
@@ -48,10 +48,10 @@ class Relaxation(ABC):
 
     @abstractmethod
     def gates(self, generator: torch.Generator) -> Gates:
-        """The path of one weight step."""
+        """The paths of one weight step. Where they hang on a parameter, that step's backward pass reaches it."""
 
     @abstractmethod
-    def update(self, loss_of: Callable[[Gates], Tensor], progress: float, generator: torch.Generator) -> None:
+    def update(self, loss_of: LossOf, progress: float, generator: torch.Generator) -> None:
         """After every weight step; `progress` in epochs; `loss_of(gates)` is a loss on the search split."""
 
     @abstractmethod

@@ -11,16 +11,20 @@ from hwnas.search.problem import Problem
 class Logits:
     """`alpha`: [choices, most options], −inf where a choice has fewer.
 
-    Adam with β = (0, 0.999) as in ProxylessNAS: no momentum, so an option that was not sampled does not move.
+    Adam with β = (`momentum`, 0.999). ProxylessNAS takes no momentum, so that an option that was not sampled does not
+    move; DARTS and its relatives, whose every α has a gradient, take 0.5 and some weight decay.
     """
 
-    def __init__(self, problem: Problem, learning_rate: float) -> None:
+    def __init__(
+        self, problem: Problem, learning_rate: float, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
         self.widths = [len(choice.options) for choice in problem.space.choices]
         generator = torch.Generator().manual_seed(derive(problem.seed, "alpha"))
         alpha = 1e-3 * torch.randn(len(self.widths), max(self.widths), generator=generator, dtype=torch.float64)
         self.absent = torch.arange(max(self.widths))[None, :] >= torch.tensor(self.widths)[:, None]
         self.alpha = alpha.masked_fill(self.absent, -torch.inf).requires_grad_()
-        self.adam = torch.optim.Adam([self.alpha], lr=learning_rate, betas=(0.0, 0.999))
+        self.adam = torch.optim.Adam([self.alpha], lr=learning_rate, betas=(momentum, 0.999))
+        self.weight_decay = weight_decay
 
     def probabilities(self) -> Tensor:
         """[choices, most options]; rows sum to 1."""
@@ -35,9 +39,11 @@ class Logits:
         return torch.multinomial(self.probabilities(), count, generator=generator)
 
     def step(self, gradient: Tensor) -> None:
-        """One Adam step. `gradient`: like alpha; entries that are 0 do not move."""
-        self.alpha.grad = gradient.masked_fill(self.absent, 0.0)
+        """One Adam step. `gradient`: like alpha; without momentum and decay, entries that are 0 do not move."""
+        decayed = gradient + self.weight_decay * self.alpha.detach()
+        self.alpha.grad = decayed.masked_fill(self.absent, 0.0)
         self.adam.step()
+        self.alpha.grad = None
 
     def scores(self) -> list[np.ndarray]:
         return [row.numpy() for row in self.split(torch.log_softmax(self.alpha.detach(), dim=1))]

@@ -12,8 +12,6 @@ multiplier (`latency_term.py`; the paper's λ·E and the authors' mul-log form a
 where Zero is active (the authors' code skips it), and the derived network is the exact projection onto the budget.
 """
 
-from collections.abc import Callable
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -23,6 +21,7 @@ from hwnas.search.latency_term import LatencyTerm, LatencyTermSettings
 from hwnas.search.problem import Problem
 from hwnas.search.strategies._factorised import Factorised
 from hwnas.spaces import Gates
+from hwnas.training.supernet import LossOf
 
 
 class ProxylessSettings(Settings):
@@ -44,7 +43,7 @@ class Proxyless(Factorised):
         super().__init__(problem, settings.learning_rate, settings.warmup * epochs, settings.every, term)
         self.settings = settings
 
-    def learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
+    def learn(self, loss_of: LossOf, generator: torch.Generator) -> None:
         pairs = self.logits.sample(generator, 2)
         old = self.logits.alpha.detach().gather(1, pairs)
         q = torch.softmax(old, dim=1)

@@ -8,7 +8,6 @@ the probability given to the right class, which one batch estimates with less no
 learned multiplier instead: R = exp(−CE) − μ·(latency/target − 1).
 """
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -20,7 +19,7 @@ from hwnas.core.config import Settings
 from hwnas.search.latency_term import LatencyTerm, LatencyTermSettings
 from hwnas.search.problem import Problem
 from hwnas.search.strategies._factorised import Factorised, one_path
-from hwnas.spaces import Gates
+from hwnas.training.supernet import LossOf
 
 
 class ProxylessRlSettings(Settings):
@@ -45,7 +44,7 @@ class ProxylessRl(Factorised):
         self.settings = settings
         self.baseline: float | None = None
 
-    def learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
+    def learn(self, loss_of: LossOf, generator: torch.Generator) -> None:
         probabilities = self.logits.probabilities()
         archs, rewards = [], []
         for _ in range(self.settings.networks):
