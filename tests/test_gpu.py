@@ -33,7 +33,9 @@ def test_supernet_with_architecture_steps(device: Device, tmp_path: Path) -> Non
     ms = [1.0 + i % 3 for i, _ in enumerate(means.space.operators())]
     strategy = Proxyless(paper_problem(means.space, ms, 0.5), ProxylessSettings(warmup=0.0), epochs=2)
     before = strategy.logits.alpha.detach().clone()
-    weights.train(_Journaled(strategy, Journal(tmp_path / "journal.jsonl")), tmp_path / "c.safetensors", "t")
+    weights.train(
+        _Journaled(strategy, strategy.problem, Journal(tmp_path / "journal.jsonl")), tmp_path / "c.safetensors", "t"
+    )
     assert all(parameter.is_cuda and parameter.dtype == torch.float32 for parameter in weights.net.parameters())
     assert not torch.equal(strategy.logits.alpha.detach(), before)
     assert 0 <= weights.accuracy(means.space.reference()) <= 1

@@ -63,7 +63,7 @@ def test_a_resumed_search_ends_in_the_same_bits(tmp_path: Path, updates: int) ->
             super().update(loss_of, progress, generator)
 
     def train(strategy: Proxyless, weights: SharedWeights, path: Path | None) -> None:
-        weights.train(_Journaled(strategy, Journal(tmp_path / "journal.jsonl")), path, "t")
+        weights.train(_Journaled(strategy, strategy.problem, Journal(tmp_path / "journal.jsonl")), path, "t")
 
     straight, stopped, resumed = (shared_weights() for _ in range(3))
     learned, problem = strategy_for(straight), strategy_for(straight).problem

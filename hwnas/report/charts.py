@@ -84,7 +84,11 @@ def fidelity_chart(found: Fidelity, verb: str) -> Figure:
 
 
 _THIN = {"color": GREY, "width": 1.2}
-_NAMES = {"expected": "E[latency] (ms)", "entropy": "entropy (1 = undecided)"}
+_NAMES = {
+    "expected": "E[latency] (ms)",
+    "entropy": "entropy (1 = undecided)",
+    "parameter_free": "probability of options without parameters",
+}
 
 
 def convergence_chart(curves: Sequence[Curve]) -> Figure:

@@ -17,6 +17,7 @@ from hwnas.report.data import RunData, gather
 from hwnas.report.strip import draw
 from hwnas.report.summary import rows
 from hwnas.run.result import NetworkResult
+from hwnas.search.collapse import verdict
 
 _TEMPLATE = Path(__file__).parent / "template"
 
@@ -93,6 +94,7 @@ def _search_parts(run: RunData) -> dict[str, Any]:
         "pareto_chart": charts.pareto_chart(found) if found.all else None,
         "convergence_chart": convergence,
         "gradient": bool(curves),
+        "collapse": verdict(list(run.journal.of("epoch"))),
     }
 
 

@@ -100,7 +100,7 @@ def convergence(run: RunData) -> list[Curve]:
     epochs = list(run.journal.of("epoch"))
     if not epochs:
         return []
-    names = [name for name in epochs[0] if name not in ("kind", "epoch", "limit")]
+    names = [name for name in epochs[0] if name not in ("kind", "epoch", "limit", "collapsing")]
     limit = epochs[0].get("limit")
     return [Curve(name, [e[name] for e in epochs], limit if name == "expected" else None) for name in names]
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from hwnas.core.arch import Arch
 from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal
-from hwnas.core.progress import Progress
+from hwnas.core.progress import Progress, say
+from hwnas.search.collapse import PATIENCE, CollapseWatch, collapsing_since
 from hwnas.search.estimators import Estimator, Means
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer, Relaxation
@@ -56,7 +57,7 @@ def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal
         names = (type(part).__name__.lower() for part in (strategy, problem.space))
         raise BadInput("{} mixes options, which space {} does not allow".format(*names), "--strategy spos or random")
     weights = SharedWeights(means.space, means.data, means.recipe, means.device, means.seed, means.loss)
-    companion = _Journaled(strategy, journal)
+    companion = _Journaled(strategy, problem, journal)
     weights.train(companion, means.checkpoints / "supernet.safetensors", "search: supernet epochs")
     scores = strategy.scores()
     if journal.last("scores") is None:
@@ -95,8 +96,8 @@ def _judge(problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], jour
 class _Journaled:
     """A relaxation as the companion of supernet training, its epochs written to the journal once."""
 
-    def __init__(self, strategy: Relaxation, journal: Journal) -> None:
-        self.strategy, self.journal = strategy, journal
+    def __init__(self, strategy: Relaxation, problem: Problem, journal: Journal) -> None:
+        self.strategy, self.journal, self.watch = strategy, journal, CollapseWatch(problem)
 
     def gates(self, generator: torch.Generator) -> Gates:
         return self.strategy.gates(generator)
@@ -106,8 +107,15 @@ class _Journaled:
 
     def epoch_done(self, epoch: int) -> None:
         # An epoch that was journaled but killed before its checkpoint is trained again, to the same numbers.
-        if self.journal.last("epoch", epoch=epoch) is None:
-            self.journal.append("epoch", epoch=epoch, **self.strategy.facts())
+        if self.journal.last("epoch", epoch=epoch) is not None:
+            return
+        self.journal.append("epoch", epoch=epoch, **self.strategy.facts(), **self.watch.facts(self.strategy.scores()))
+        since = collapsing_since(list(self.journal.of("epoch")))
+        if since is not None and epoch == since + PATIENCE - 1:
+            say(
+                f"the search is collapsing: since epoch {since + 1} it prefers options without parameters nearly "
+                "everywhere, and not for the budget's sake; --strategy spos judges networks by themselves"
+            )
 
     def state(self) -> dict[str, Tensor]:
         return self.strategy.state()

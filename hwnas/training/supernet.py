@@ -27,9 +27,10 @@ _BN_IMAGES = 1024
 
 @dataclass(frozen=True)
 class LossOf:
-    """What the weights tell a search after one of their steps. `loss_of(gates)`: on a fresh batch of the search split."""
+    """What the weights tell a search after one of their steps. `loss_of(gates)`: on a batch of the search split."""
 
     search: Callable[[Gates], Tensor]
+    """On a batch of the search split, a fresh one every time."""
     again: Callable[[Gates], Tensor]
     """On the batch of the weight step just taken."""
     taken: Tensor

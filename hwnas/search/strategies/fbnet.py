@@ -1,15 +1,15 @@
 """FBNet (Wu et al. 2019, arXiv:1812.03443): Gumbel-softmax masks over all options, and latency in the loss.
 
-Every forward pass draws masks m = softmax((log p + G)/τ) and runs all options weighted by them (eq. 5 and 6). Each epoch
+Every forward pass draws masks m = softmax((log p + G)/τ) and runs all options weighted by them (eq. 5 and 6). An epoch
 has two phases: the weights descend the cross-entropy on their split, then α descends, on the search split (eq. 2),
     CE(a, w) · α·log(LAT(a))^β        LAT = Σ m · ms        α 0.2, β 0.6
 while τ falls by equal factors (5 · 0.956^epoch in the paper, 90 epochs) and the first ten epochs train weights alone.
 
-Deviations: the default latency term is our multiplier, with the budget as its target; `latency: {kind: mul-log, strength:
-0.6}` is the paper's loss but for a constant factor, (log of the budget)^−β, which α's Adam divides out. The second phase
-is the last fifth of an epoch (the paper's 80 to 20), one α step after each weight step, so weights go on learning
-in it. LAT is taken under p and not under m, whose noise says nothing of latency. The network is the exact
-projection onto the budget where the paper samples several.
+Deviations: the default latency term is our multiplier, with the budget as its target. `latency: {kind: mul-log,
+strength: 0.6}` is the paper's loss but for a constant factor, (log of the budget)^−β, which α's Adam divides out. The
+second phase is the last fifth of an epoch (the paper splits 80 to 20), one α step after each weight step, so weights go
+on learning in it. LAT is taken under p and not under m, whose noise says nothing of latency. The network is the exact
+projection onto the budget, where the paper samples several.
 """
 
 import torch

@@ -6,10 +6,11 @@ and descends on the training data
 in w and α together; τ falls from 1 to 0.03, so that the mixture ends as the one-hot sample that will be built. There is
 no second level and no search split: the whole point against DARTS, whose child network is not what was trained.
 
-The weight step's backward pass reaches α through its gates, and the update takes the gradient from there. Deviations:
-log α is log softmax(α), the same up to what the softmax divides out; C(z), which has z's noise, is its expectation
-E[latency] under p, entering as any of our latency terms; the network is the exact projection onto the budget. The search
-split is used once, to compare the projections at the end. The paper's rate is 3e-4 over 150 epochs.
+The weight step's backward pass reaches α through its gates, and the update takes the gradient from there.
+
+Deviations: the paper's log α is log p here, the same but for what the softmax divides out; C(z), which has z's noise,
+is its expectation E[latency] under p, entering as any of our latency terms; the network is the exact projection onto
+the budget, and the search split compares projections at the end. The paper's rate is 3e-4 over 150 epochs.
 """
 
 from typing import Literal
