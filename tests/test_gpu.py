@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from hwnas.core.journal import Journal
+from hwnas.core.plugins import load
 from hwnas.search.driver import _Journaled
 from hwnas.search.strategies.proxyless import Proxyless, ProxylessSettings
 from hwnas.testing.estimator import small_means
@@ -39,6 +40,22 @@ def test_supernet_with_architecture_steps(device: Device, tmp_path: Path) -> Non
     assert all(parameter.is_cuda and parameter.dtype == torch.float32 for parameter in weights.net.parameters())
     assert not torch.equal(strategy.logits.alpha.detach(), before)
     assert 0 <= weights.accuracy(means.space.reference()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("darts", {}), ("darts", {"order": 2}), ("snas", {}), ("gdas", {}), ("fbnet", {"warmup": 0.0})]
+)
+def test_mixtures_are_learned(device: Device, tmp_path: Path, name: str, own: dict) -> None:
+    """Weights of paths live on the CPU, operators on the device."""
+    means = replace(small_means(tmp_path), device=device)
+    weights = SharedWeights(means.space, means.data, means.recipe, device, seed=0)
+    plugin = load("strategies", name)
+    problem = paper_problem(means.space, [1.0 + i % 3 for i, _ in enumerate(means.space.operators())], 0.5)
+    strategy = plugin(problem, plugin.Settings(**own), epochs=2)
+    before = strategy.logits.alpha.detach().clone()
+    weights.train(_Journaled(strategy, problem, Journal(tmp_path / "journal.jsonl")), None, "t")
+    after = strategy.logits.alpha.detach()
+    assert not torch.equal(after, before) and not after.isnan().any()
 
 
 def test_training_learns_and_resumes(device: Device, tmp_path: Path) -> None:

@@ -85,6 +85,18 @@ def test_a_finished_run_shows_what_was_measured(tmp_path: Path):
     }
 
 
+@pytest.mark.parametrize(("collapsing", "said"), [(6, "collapsed: from epoch 3 "), (1, "did not collapse")])
+def test_beside_the_convergence_it_says_whether_the_search_collapsed(tmp_path: Path, collapsing: int, said: str):
+    run = MadeRun(tmp_path)
+    lines = [json.loads(line) for line in (run.path / "journal.jsonl").read_text().splitlines()]
+    for epoch in (line for line in lines if line["kind"] == "epoch"):
+        epoch |= {"parameter_free": 0.9, "collapsing": epoch["epoch"] >= 8 - collapsing}
+    (run.path / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert said in Page(write_report(run.path)).text
+    titles = [a.text for a in drawn(run.path / "report.html")["convergence"].layout.annotations]  # type: ignore[union-attr]
+    assert "probability of options without parameters" in titles and "collapsing" not in titles
+
+
 def test_the_page_fetches_nothing(tmp_path: Path):
     page = Page(write_report(MadeRun(tmp_path).path))
     links = [a.get(key) for _, a in page.tags for key in ("src", "href") if a.get(key)]

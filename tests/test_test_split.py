@@ -15,6 +15,8 @@ from hwnas.training.data import Data, Split
 STRATEGIES = {
     "proxyless": (),
     "proxyless-rl": (),
+    "darts": ("strategy.order=2",),
+    "snas": (),
     "spos": ("strategy.population=3", "strategy.generations=1"),
     "random": ("strategy.trials=2",),
 }

@@ -1,0 +1,291 @@
+"""Weight-sharing searches on NAS-Bench-201's own space with CIFAR-10, held against the published truth of all cells.
+
+    HWNAS_DATA=DIR python benchmarks/weight_sharing.py --data-dir CIFAR10
+    HWNAS_DATA=DIR python benchmarks/weight_sharing.py --data-dir CIFAR10 --published --device cuda --seconds 540
+    HWNAS_DATA=DIR python benchmarks/weight_sharing.py --data-dir CIFAR10 --steps
+
+The first is reduced (three cells, 8 channels, 6,000 images), the last only times one search step of each method.
+For each method: the test accuracy, from the table, of the mode of what it learned (what its paper would build) and of
+what our driver took after comparing a few on the search split; Kendall's τ between accuracy with shared weights and the
+truth, over random cells; whether the search collapsed; time and memory. DIR/nb201 holds the table. Nothing of it is
+seen by a search, and no test image by anything. `--budget pixel3:40`: within the 40 % quantile of a published device.
+
+Everything done is in `--out`, so the same command goes on; `--seconds` ends it early, with status 1, until it is done.
+An epoch that was cut off is trained again, and its time counted twice.
+"""
+
+import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from nasbench201 import CELLS, latencies, print_header, tests
+from scipy.stats import kendalltau
+from supernet import Live, now
+
+from hwnas.core.arch import Arch
+from hwnas.core.errors import HwnasError
+from hwnas.core.journal import Journal
+from hwnas.core.plugins import load
+from hwnas.core.seeds import derive, numpy_stream
+from hwnas.latency.additive import Additive
+from hwnas.latency.tabular import TabularLatency
+from hwnas.operators.costs import macs
+from hwnas.search.collapse import collapsing_since
+from hwnas.search.driver import propose, relax
+from hwnas.search.estimators import Estimator, Means
+from hwnas.search.estimators.shared_weights import _Uniform
+from hwnas.search.problem import Problem
+from hwnas.search.strategies import Proposer, Relaxation
+from hwnas.search.trial import ranked
+from hwnas.spaces._cell201 import index_of
+from hwnas.spaces.nasbench201 import Nasbench201, Nasbench201Settings
+from hwnas.training.compute import Device
+from hwnas.training.data import Data, open_data
+from hwnas.training.schedule import optimizer_of
+from hwnas.training.settings import Compute, Recipe
+from hwnas.training.supernet import SharedWeights
+
+PLUGINS: dict[str, tuple[str, dict[str, Any]]] = {
+    "darts": ("darts", {}),
+    "darts-2": ("darts", {"order": 2}),
+    "snas": ("snas", {}),
+    "gdas": ("gdas", {}),
+    "proxyless": ("proxyless", {}),
+    "proxyless-rl": ("proxyless-rl", {}),
+    "spos": ("spos", {}),
+    "fbnet": ("fbnet", {}),
+}
+METHODS = tuple(name for name in PLUGINS if name != "fbnet")
+PUBLISHED_EPOCHS = {"darts": 50, "darts-2": 50, "gdas": 250, "snas": 150, "fbnet": 90}
+"""Others: 100."""
+PUBLISHED_RATES = {"darts": 3e-4, "darts-2": 3e-4, "gdas": 3e-4, "snas": 3e-4, "proxyless": 1e-3, "proxyless-rl": 1e-3}
+NOT_OF_THE_SEARCH = ("data_dir", "methods", "seconds", "steps", "out")
+EVERY_STEP = {"warmup": 0.0, "every": 1, "second_phase": 1.0}
+"""Settings with which every weight step is followed by an architecture step, of those a method has."""
+
+
+class Unpriced(TabularLatency):
+    """A search without a budget: no option costs anything. What a cell is said to take, its multiply-accumulates, only
+    orders those that the search split cannot tell apart."""
+
+    def __init__(self, space: Nasbench201) -> None:
+        work = Additive(space, np.array([macs(c.spec) / 1e6 for c in space.operators()]))
+        super().__init__(space, CELLS, work.sum_many(CELLS))
+        self.additive = Additive(space, np.zeros(len(work.values)), constant=float(min(self._ms.values())))
+
+
+class Method:
+    """One search, in a folder of its own."""
+
+    def __init__(self, name: str, data: Data, options: argparse.Namespace) -> None:
+        self.name, self.options = name, options
+        self.folder = options.out / f"{name}-{options.seed}"
+        self.journal = Journal(self.folder / "journal.jsonl")
+        settings = {"resolution": 32, "width": options.width, "cells": options.cells}
+        self.space = Nasbench201(Nasbench201Settings(**settings), channels=3, classes=10)
+        device = Device(Compute(device=options.device, threads=options.threads, bf16=options.bf16))
+        self.means = Means(self.space, data, self._recipe(), device, options.seed, 1, self.folder)
+        self.problem = self._problem()
+        identity = {k: str(v) for k, v in vars(options).items() if k not in NOT_OF_THE_SEARCH}
+        if (self.journal.last("options") or self.journal.append("options", options=identity))["options"] != identity:
+            raise SystemExit(f"{self.folder} holds a search with other options: choose another --out")
+
+    def _recipe(self) -> Recipe:
+        o = self.options
+        if not o.published:
+            return Recipe(epochs=o.epochs or 12, batch_size=o.batch)
+        sgd = {"learning_rate": 0.025, "weight_decay": 5e-4, "warmup_epochs": 0.0, "label_smoothing": 0.0}
+        return Recipe(epochs=o.epochs or PUBLISHED_EPOCHS.get(self.name, 100), batch_size=o.batch, **sgd)
+
+    def _problem(self) -> Problem:
+        if self.options.budget is None:
+            return Problem(self.space, Unpriced(self.space), budget_ms=1e9, seed=self.options.seed)
+        device, _, quantile = self.options.budget.partition(":")
+        ms = latencies()[device].predict_many(CELLS)
+        latency = TabularLatency(self.space, CELLS, ms)
+        return Problem(self.space, latency, float(np.quantile(ms, float(quantile) / 100)), self.options.seed)
+
+    def strategy(self, **changed: Any) -> Proposer | Relaxation:
+        plugin, own = PLUGINS[self.name]
+        kind = load("strategies", plugin)
+        if self.options.published and self.name in PUBLISHED_RATES:
+            own = own | {"learning_rate": PUBLISHED_RATES[self.name]}
+        settings = kind.Settings(**own | {k: v for k, v in changed.items() if k in kind.Settings.model_fields})
+        if issubclass(kind, Relaxation):
+            return kind(self.problem, settings, self.means.recipe.epochs)
+        return kind(self.problem, settings)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """What a slice took goes to the journal, also when it is cut off."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.journal.append("slice", phase=phase, seconds=perf_counter() - start)
+
+    def seconds(self, phase: str) -> float:
+        return sum(record["seconds"] for record in self.journal.of("slice", phase=phase))
+
+    def step(self) -> None:
+        """What one search step costs: a weight step and an architecture step."""
+        if self.journal.last("step") is not None:
+            return
+        means, strategy = self.means, self.strategy(**EVERY_STEP)
+        weights = SharedWeights(self.space, means.data, means.recipe, means.device, means.seed)
+        companion: Any = strategy if isinstance(strategy, Relaxation) else _Uniform(self.space)
+        optimizer = optimizer_of(weights.net, means.recipe)
+        generator = torch.Generator().manual_seed(0)
+        batches, guide = (
+            split.endless(means.recipe.batch_size, 0, name)
+            for name, split in (("w", means.data.weights), ("s", means.data.search))
+        )
+
+        def step() -> None:
+            weights.step(companion, next(batches), guide, optimizer, means.recipe.epochs - 0.5, generator)
+
+        ms = []
+        for _ in range(7):
+            start = now(means.device)
+            step()
+            ms.append(1e3 * (now(means.device) - start))
+        with Live(weights.net) as live:
+            live.known |= {t.untyped_storage()._cdata for s in optimizer.state.values() for t in s.values()}
+            step()
+        self.journal.append("step", ms=float(np.median(ms[2:])), peak_mb=live.peak / 1e6)
+
+    def search(self) -> None:
+        if self.journal.last("chosen") is not None:
+            return
+        with self.timed("search"):
+            strategy = self.strategy()
+            if isinstance(strategy, Relaxation):
+                found = relax(strategy, self.means, self.problem, self.journal)
+                mode = self.problem.project(strategy.scores(), 1)[0]
+            else:
+                judge = _estimator(self.means)
+                found = propose(strategy, judge, self.means, self.problem, self.journal, "trial")
+                mode = ranked(found.trials)[0].arch
+        self.journal.append("chosen", mode=list(mode), arch=list(found.candidates[0].arch))
+
+    def rank(self) -> None:
+        """Random cells, judged with the shared weights on some images of the search split."""
+        rng = numpy_stream(derive(self.options.seed, "ranked"))
+        indices = rng.choice(len(CELLS), self.options.ranked, replace=False).tolist()
+        left = indices[len(list(self.journal.of("ranked"))) :]
+        if not left:
+            return
+        with self.timed("rank"):
+            few, search = copy(self.means.data), self.means.data.search
+            few.search = replace(search, images=search.images.take(np.arange(min(self.options.judged, len(search)))))
+            estimator = _estimator(replace(self.means, data=few))
+            estimator.prepare()
+            for index in left:
+                arch = tuple(CELLS[index].tolist())
+                self.journal.append("ranked", index=index, accuracy=estimator.accuracy(arch))
+
+
+def _estimator(means: Means) -> Estimator:
+    """By the supernet trained there; where there is none, it trains one with uniform paths."""
+    kind = load("estimators", "shared-weights")
+    return kind(means, kind.Settings())
+
+
+def row(method: Method, truth: np.ndarray) -> str:
+    chosen, step = method.journal.last("chosen"), method.journal.last("step")
+    assert chosen is not None and step is not None
+    cells = list(method.journal.of("ranked"))
+    tau = kendalltau([c["accuracy"] for c in cells], truth[[c["index"] for c in cells]])[0]
+    epochs = list(method.journal.of("epoch"))
+    since = collapsing_since(epochs) if epochs else None
+    collapsed = "–" if not epochs else "no" if since is None else f"since epoch {since + 1} of {len(epochs)}"
+    mode, taken = (truth[index_of(arch)] for arch in (_arch(chosen["mode"]), _arch(chosen["arch"])))
+    times = f"{method.seconds('search'):.0f} | {step['ms']:.0f} | {step['peak_mb']:.0f}"
+    return f"| {method.name} | {mode:.2f} | {taken:.2f} | {tau:.3f} | {collapsed} | {times} |"
+
+
+def _arch(numbers: list[int]) -> Arch:
+    return tuple(numbers)
+
+
+def print_results(methods: list[Method]) -> None:
+    truth = tests("c10")
+    print_header("method", "mode", "taken", "τ", "collapsed", "search s", "step ms", "step MB")
+    for method in methods:
+        print(row(method, truth))
+    problem = methods[0].problem
+    fits = problem.latency.predict_many(CELLS) <= problem.limit_ms
+    means = f"the mean cell {truth[fits].mean():.2f}, the best {truth[fits].max():.2f}"
+    print(
+        f"\nmode, taken: published CIFAR-10 test accuracy in percent; {means}{' within the budget' * (not fits.all())}"
+    )
+
+
+def print_steps(methods: list[Method]) -> None:
+    """Ratios are to the cheapest; every weight step is followed by an architecture step, if the method has any."""
+    steps = {method.name: record for method in methods if (record := method.journal.last("step"))}
+    least_ms, least_mb = (min(step[key] for step in steps.values()) for key in ("ms", "peak_mb"))
+    print_header("method", "ms", "time ratio", "peak MB", "memory ratio")
+    for name, step in steps.items():
+        ms, mb = step["ms"], step["peak_mb"]
+        print(f"| {name} | {ms:.0f} | {ms / least_ms:.2f} | {mb:.1f} | {mb / least_mb:.2f} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", required=True, help="CIFAR-10, binary or python version")
+    parser.add_argument("--methods", nargs="+", choices=PLUGINS, default=METHODS)
+    parser.add_argument("--published", action="store_true", help="16 channels, 5 cells, all images, the papers' epochs")
+    parser.add_argument("--epochs", type=int, help="default: 12, or the papers'")
+    parser.add_argument("--images", type=int, default=6000)
+    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--cells", type=int, default=1, help="a stage")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--search-fraction", type=float, default=0.5, help="of the images")
+    parser.add_argument("--ranked", type=int, default=300, help="cells for Kendall's τ")
+    parser.add_argument("--judged", type=int, default=2000, help="images of the search split that judge each of them")
+    parser.add_argument("--budget", help="DEVICE:QUANTILE of the published latencies; default: none")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", action="store_true", help="only what a step costs")
+    parser.add_argument("--seconds", type=float, help="stop after so many; the same command goes on")
+    parser.add_argument("--out", type=Path, default=Path("runs/weight-sharing"))
+    options = parser.parse_args()
+    if options.published:
+        options.width, options.cells, options.images = 16, 5, None
+    if options.seconds:
+        signal.signal(signal.SIGALRM, _time_is_up)
+        signal.setitimer(signal.ITIMER_REAL, options.seconds)
+    own = {"dir": options.data_dir, "search_fraction": options.search_fraction, "limit": options.images}
+    data = open_data("cifar10", own, 32, options.seed)
+    methods = [Method(name, data, options) for name in options.methods]
+    for method in methods:
+        method.step()
+    if options.steps:
+        return print_steps(methods)
+    for method in methods:
+        method.search()
+        method.rank()
+    print_results(methods)
+    return None
+
+
+def _time_is_up(*_: object) -> None:
+    raise SystemExit("time is up: the same command goes on")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HwnasError as error:
+        raise SystemExit(str(error)) from error
