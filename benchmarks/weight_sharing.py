@@ -29,6 +29,7 @@ import torch
 from nasbench201 import CELLS, latencies, print_header, tests
 from scipy.stats import kendalltau
 from supernet import Live, now
+from torch import nn
 
 from hwnas.core.arch import Arch
 from hwnas.core.errors import HwnasError
@@ -46,7 +47,8 @@ from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer, Relaxation
 from hwnas.search.trial import ranked
 from hwnas.spaces._cell201 import index_of
-from hwnas.spaces.nasbench201 import Nasbench201, Nasbench201Settings
+from hwnas.spaces.nasbench201 import MixedCell, Nasbench201, Nasbench201Settings
+from hwnas.training.batch_norm import batch_norms
 from hwnas.training.compute import Device
 from hwnas.training.data import Data, open_data
 from hwnas.training.schedule import optimizer_of
@@ -72,6 +74,17 @@ EVERY_STEP = {"warmup": 0.0, "every": 1, "second_phase": 1.0}
 """Settings with which every weight step is followed by an architecture step, of those a method has."""
 
 
+class FixedScale(Nasbench201):
+    """As the papers search: the options' batch norms learn no scale, which would take α's place (DARTS, appendix A)."""
+
+    def supernet(self) -> nn.Module:
+        net = super().supernet()
+        for cell in (module for module in net.modules() if isinstance(module, MixedCell)):
+            for norm in batch_norms(cell):
+                norm.requires_grad_(False)
+        return net
+
+
 class Unpriced(TabularLatency):
     """A search without a budget: no option costs anything. What a cell is said to take, its multiply-accumulates, only
     orders those that the search split cannot tell apart."""
@@ -90,7 +103,8 @@ class Method:
         self.folder = options.out / f"{name}-{options.seed}"
         self.journal = Journal(self.folder / "journal.jsonl")
         settings = {"resolution": 32, "width": options.width, "cells": options.cells}
-        self.space = Nasbench201(Nasbench201Settings(**settings), channels=3, classes=10)
+        kind = FixedScale if options.published else Nasbench201
+        self.space = kind(Nasbench201Settings(**settings), channels=3, classes=10)
         device = Device(Compute(device=options.device, threads=options.threads, bf16=options.bf16))
         self.means = Means(self.space, data, self._recipe(), device, options.seed, 1, self.folder)
         self.problem = self._problem()

@@ -5,7 +5,7 @@ weights so favour skips, and what is favoured is what the rest is trained for. O
 cells of nothing but skips: 54.30 % right on CIFAR-10, where the mean cell has 87.06 % (arXiv:2001.00326, table 5).
 
 Signs in the literature: two skips in a derived cell of eight edges (DARTS+, arXiv:1909.06035); a growing largest
-eigenvalue of ∇²α L_val (R-DARTS, arXiv:1909.09656), which costs as much as the search. Ours is the first, as a share,
+eigenvalue of ∇²α L_val (R-DARTS, arXiv:1909.09656), which wants second derivatives. Ours is the first, as a share,
 with two guards against false alarms; an epoch has the sign of collapse when
 - of the choices that can do without parameters, at least `MODES` have such an option as their most probable one. In
   that benchmark good cells have up to four such edges of six (the ResNet cell; mean 87.4 %, best 93.9 %), while cells

@@ -7,14 +7,16 @@ the product of which is a finite difference, v being ∇w' L_val(w', α), w± = 
     (∇α L_train(w+, α) − ∇α L_train(w−, α)) / 2ε                                                           (eq. 8)
 As in the authors' code, w' = w − ξ(m·momentum + ∇w L_train + decay·w), by the weights' optimizer.
 
-Deviations: α is learned after a weight step, not before it, and w' is one more step on the same batch; the latency term
-and the exact projection onto the budget are ours (DARTS has no budget, and takes per choice the most probable option).
-The paper: 50 epochs, rate 3e-4; ours are tens of epochs of fewer steps, so the rate is higher. It tends to collapse
-to operators without weights (`collapse.py` says so), and holds every option's activations at once.
+Deviations: α is learned after a weight step, not before it, and w' is one more step on the same batch; batch norms keep
+their learned scale, which a standalone network has, where the paper switches it off for the search (as does
+benchmarks/weight_sharing.py); the latency term and the exact projection onto the budget are ours (DARTS has no budget,
+and takes per choice the most probable option). The paper: 50 epochs, rate 3e-4; ours are tens of epochs of fewer steps,
+so the rate is higher. It tends to collapse to operators without weights (`collapse.py` tells), and holds every
+option's activations at once.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -30,7 +32,7 @@ from hwnas.training.supernet import LossOf
 
 class DartsSettings(Settings):
     order: Literal[1, 2] = 1
-    """2 takes about twice the time of 1."""
+    """2 takes two to three times as long as 1."""
     learning_rate: float = Field(default=0.03, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
     """Of α, as in the paper."""
@@ -52,11 +54,11 @@ class Darts(Factorised):
         return self.mixture(self.logits.probabilities())
 
     def learn(self, loss_of: LossOf, generator: torch.Generator) -> None:
-        alpha = self.logits.alpha
         if self.settings.order == 2:
-            self.logits.step(self.unrolled(loss_of))
+            gradient = self.unrolled(loss_of)
         else:
-            self.logits.step(torch.autograd.grad(self.total(loss_of(self.relaxed())), alpha)[0])
+            gradient = torch.autograd.grad(self.total(loss_of(self.relaxed())), self.logits.alpha)[0]
+        self.logits.step(gradient)
 
     def relaxed(self) -> Gates:
         """As a function of α."""
@@ -64,7 +66,7 @@ class Darts(Factorised):
 
     def unrolled(self, loss_of: LossOf) -> Tensor:
         """[choices, most options]: eq. 7. The weights are afterwards as they were."""
-        alpha, weights = self.logits.alpha, _weights(loss_of.optimizer)
+        alpha, weights = self.logits.alpha, [weight for weight, _ in _weights(loss_of.optimizer)]
         xi = loss_of.optimizer.param_groups[0]["lr"]
         here = [weight.detach().clone() for weight in weights]
 
@@ -80,19 +82,20 @@ class Darts(Factorised):
         return direct - xi * (slopes[0] - slopes[1]) / (2 * epsilon)
 
 
-def _weights(optimizer: torch.optim.SGD) -> list[Tensor]:
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
+def _weights(optimizer: torch.optim.SGD) -> list[tuple[Tensor, dict[str, Any]]]:
+    """Those that are trained, each with its group's settings."""
+    return [(w, group) for group in optimizer.param_groups for w in group["params"] if w.requires_grad]
 
 
 def _next_step(loss_of: LossOf, gates: Gates) -> list[Tensor]:
     """m·momentum + ∇w L_train + decay·w, for each of the weights."""
-    gradients = iter(torch.autograd.grad(loss_of.again(gates), _weights(loss_of.optimizer), materialize_grads=True))
+    trained = _weights(loss_of.optimizer)
+    gradients = torch.autograd.grad(loss_of.again(gates), [weight for weight, _ in trained], materialize_grads=True)
     steps = []
-    for group in loss_of.optimizer.param_groups:
-        for weight in group["params"]:
-            step = next(gradients) + group["weight_decay"] * weight.detach()
-            momentum = loss_of.optimizer.state.get(weight, {}).get("momentum_buffer")
-            steps.append(step if momentum is None else step + group["momentum"] * momentum)
+    for gradient, (weight, group) in zip(gradients, trained, strict=True):
+        step = gradient + group["weight_decay"] * weight.detach()
+        momentum = loss_of.optimizer.state.get(weight, {}).get("momentum_buffer")
+        steps.append(step if momentum is None else step + group["momentum"] * momentum)
     return steps
 
 

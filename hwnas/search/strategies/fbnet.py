@@ -1,6 +1,6 @@
 """FBNet (Wu et al. 2019, arXiv:1812.03443): Gumbel-softmax masks over all options, and latency in the loss.
 
-Every forward pass draws masks m = softmax((log p + G)/τ) and runs all options weighted by them (eq. 5 and 6). An epoch
+Every forward pass draws masks m = softmax((log p + G)/τ) and runs all options weighted by them (section 3.3). An epoch
 has two phases: the weights descend the cross-entropy on their split, then α descends, on the search split (eq. 2),
     CE(a, w) · α·log(LAT(a))^β        LAT = Σ m · ms        α 0.2, β 0.6
 while τ falls by equal factors (5 · 0.956^epoch in the paper, 90 epochs) and the first ten epochs train weights alone.

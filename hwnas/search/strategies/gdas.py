@@ -1,7 +1,7 @@
 """GDAS (Dong & Yang 2019, arXiv:1910.04465): one path forward, its gradient that of a Gumbel-softmax sample.
 
 Architecture step, on the search split: z = softmax((log p + G)/τ), and per choice only the option i of the largest z
-runs, its gate being 1 in the forward pass and z_i in the backward pass (straight-through, eq. 3 to 7):
+runs, its gate being 1 in the forward pass and z_i in the backward pass (straight-through, section 3.2):
     ∂L/∂α_j = ∂L/∂g_i · z_i (δ_ij − z_j) / τ
 so that a step costs the memory and time of one network. τ falls linearly from 10 to 0.1.
 Weight step: one path sampled from p, which is the largest of log p + G (the Gumbel-max trick).

@@ -1,6 +1,6 @@
 """SNAS (Xie et al. 2019, arXiv:1812.09926): weights and architecture descend ONE loss, in the same backward pass.
 
-Every step draws z = softmax((log α + G)/τ) per choice (the concrete relaxation, eq. 5), runs all options weighted by z,
+Every step draws z = softmax((log α + G)/τ) per choice (the concrete relaxation), runs all options weighted by z,
 and descends on the training data
     E_z [ L_w(z) + η·C(z) ]
 in w and α together; τ falls from 1 to 0.03, so that the mixture ends as the one-hot sample that will be built. There is
