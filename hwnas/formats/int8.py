@@ -21,7 +21,7 @@ from hwnas.formats import Int8Form
 from hwnas.formats.fold import drop_unread, fold_batch_norm, readers_of
 from hwnas.formats.ranges import Range, activation_ranges
 
-_MOVES = ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+_MOVES = ("Flatten", "Identity", "MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
 _CLIPS = ("Clip", "Relu")
 _MOST_BIAS = 2.0**30
 """Steps of a bias: half of what int32 holds. A channel that training gave up has weights of 1e-20, but a real bias."""

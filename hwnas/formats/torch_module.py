@@ -4,6 +4,7 @@ A torch.fx graph with one call a node: nothing is interpreted between two operat
 the operators that our exporters write; onnx2torch knows more, but not opset 18 nor half precision throughout.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class _Node:
     def constant(self, place: int) -> np.ndarray | None:
         return self.writer.graph.constant(self.proto.input[place]) if self._has(place) else None
 
-    def call(self, function: Callable[..., Tensor], *arguments: Any, **options: Any) -> fx.Node:
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> fx.Node:
         return self.writer.out.call_function(function, arguments, options)
 
     def refuse(self, why: str) -> BadInput:
@@ -163,6 +164,16 @@ def reshape(x: Tensor, shape: list[int]) -> Tensor:
     return x.reshape([x.shape[place] if size == 0 else size for place, size in enumerate(shape)])
 
 
+def _slice(n: _Node) -> fx.Node:
+    starts, ends, axes, steps = (None if (c := n.constant(place)) is None else c.tolist() for place in (1, 2, 3, 4))
+    if starts is None or ends is None or axes is None or min(axes) < 0 or any(step != 1 for step in steps or []):
+        raise n.refuse("only between constants, in steps of 1")
+    place = [slice(None)] * (max(axes) + 1)
+    for axis, start, end in zip(axes, starts, ends, strict=True):
+        place[axis] = slice(start, end)
+    return n.call(operator.getitem, n.x(0), tuple(place))
+
+
 def _gemm(n: _Node) -> fx.Node:
     if n.a.get("transA", 0) or n.a.get("alpha", 1.0) != 1 or n.a.get("beta", 1.0) != 1:
         raise n.refuse("only x·W + b")
@@ -203,6 +214,8 @@ _OPERATORS: dict[str, Callable[[_Node], fx.Node]] = {
     "MaxPool": _pool(F.max_pool2d, ceil_mode=0),
     "Flatten": _flatten,
     "Reshape": _reshape,
+    "Slice": _slice,
+    "Transpose": lambda n: n.call(torch.permute, n.x(0), n.a["perm"]),
     "Cast": _cast,
     "Identity": _same,
     "Dropout": _same,

@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from hwnas.core.errors import BadInput
 from hwnas.operators import operator
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6, "hardswish": nn.Hardswish}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "hardswish": nn.Hardswish,
+    "swish": nn.SiLU,
+}
 
 
 def activation(name: str) -> nn.Module:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from hwnas.operators import operator
-from hwnas.operators.basic import ConvNorm
+from hwnas.operators.basic import ConvNorm, activation
 
 
 def round_channels(channels: float, divisor: int = 8) -> int:
@@ -13,19 +13,23 @@ def round_channels(channels: float, divisor: int = 8) -> int:
 
 
 class SqueezeExcite(nn.Module):
-    """Channel gates from the global average: x · hardsigmoid(W₂ relu(W₁ mean(x)))."""
+    """Channel gates from the global average: x · gate(W₂ act(W₁ mean(x)))."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int, act: str, gate: nn.Module) -> None:
         super().__init__()
-        hidden = round_channels(channels / 4)  # MobileNetV3: a quarter of the expanded width
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.reduce = nn.Conv2d(channels, hidden, 1)
-        self.relu = nn.ReLU()
+        self.act = activation(act)
         self.expand = nn.Conv2d(hidden, channels, 1)
-        self.gate = nn.Hardsigmoid()
+        self.gate = gate
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(self.expand(self.relu(self.reduce(self.pool(x)))))
+        return x * self.gate(self.expand(self.act(self.reduce(self.pool(x)))))
+
+    @classmethod
+    def v3(cls, channels: int) -> "SqueezeExcite":
+        """MobileNetV3's: a quarter of the expanded width."""
+        return cls(channels, round_channels(channels / 4), "relu", nn.Hardsigmoid())
 
 
 class MBConv(nn.Module):
@@ -36,7 +40,7 @@ class MBConv(nn.Module):
         middle = channels * expand
         self.expand = ConvNorm(channels, middle, 1, act=act) if expand > 1 else None
         self.depthwise = ConvNorm(middle, middle, kernel, stride, groups=middle, act=act)
-        self.se = SqueezeExcite(middle) if se else None
+        self.se = SqueezeExcite.v3(middle) if se else None
         self.project = ConvNorm(middle, out, 1)
         self.shortcut = stride == 1 and channels == out
 

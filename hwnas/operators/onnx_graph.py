@@ -13,6 +13,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 from torch.fx.proxy import TraceError
 
 OPSET = 18
@@ -29,15 +30,15 @@ def write(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         traced = fx.symbolic_trace(module)
     except (TraceError, TypeError) as error:
         raise Untranslatable(str(error)) from error
+    with torch.no_grad():
+        ShapeProp(traced).propagate(torch.zeros(2, *input_shape))
     graph = _Graph()
     inputs = [n for n in traced.graph.nodes if n.op == "placeholder"]
     for node in traced.graph.nodes:
         graph.translate(node, traced)
-    with torch.no_grad():
-        rank = module(torch.zeros(2, *input_shape)).dim()
     (result,) = (n for n in traced.graph.nodes if n.op == "output")
     x = helper.make_tensor_value_info(inputs[0].name, TensorProto.FLOAT, ["batch", *input_shape])
-    shape = ["batch", *(f"d{i}" for i in range(1, rank))]
+    shape = ["batch", *(f"d{i}" for i in range(1, len(_shape(result))))]
     y = helper.make_tensor_value_info(str(result.args[0]), TensorProto.FLOAT, shape)
     body = helper.make_graph(graph.nodes, "hwnas", [x], [y], graph.weights)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
@@ -70,7 +71,17 @@ class _Graph:
 
     def emit(self, op: str, node: fx.Node, *more: str, **attributes: Any) -> None:
         inputs = [str(argument) for argument in node.args if isinstance(argument, fx.Node)]
-        self.nodes.append(helper.make_node(op, [*inputs, *more], [node.name], name=node.name, **attributes))
+        self.chain(op, [*inputs, *more], node.name, **attributes)
+
+    def chain(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """One of several ONNX nodes that make up a node of the trace. Its output's name."""
+        self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
+        return output
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    """With a batch of 2."""
+    return tuple(node.meta["tensor_meta"].shape)
 
 
 def _conv(graph: _Graph, node: fx.Node, conv: nn.Conv2d) -> None:
@@ -139,6 +150,41 @@ def _product(graph: _Graph, node: fx.Node, _: None) -> None:
     graph.emit("Mul", node, *(graph.weight(f"{node.name}.factor", np.array(f, np.float32)) for f in factors))
 
 
+def _swish(graph: _Graph, node: fx.Node, _: nn.Module) -> None:
+    """Opset 18 has no operator of its own for it."""
+    x = str(node.args[0])
+    gate = graph.chain("Sigmoid", [x], f"{node.name}.gate")
+    graph.chain("Mul", [x, gate], node.name)
+
+
+def _channel_shuffle(graph: _Graph, node: fx.Node, shuffle: nn.ChannelShuffle) -> None:
+    _, channels, *size = _shape(node)
+    groups = np.array([-1, shuffle.groups, channels // shuffle.groups, *size], np.int64)
+    whole = np.array([-1, channels, *size], np.int64)
+    split = graph.chain(
+        "Reshape", [str(node.args[0]), graph.weight(f"{node.name}.groups", groups)], f"{node.name}.split"
+    )
+    turned = graph.chain("Transpose", [split], f"{node.name}.turned", perm=[0, 2, 1, 3, 4])
+    graph.chain("Reshape", [turned, graph.weight(f"{node.name}.whole", whole)], node.name)
+
+
+def _some_channels(graph: _Graph, node: fx.Node, _: None) -> None:
+    """`x[:, first:last]`."""
+    place: Any = node.args[1]
+    if not isinstance(place, tuple) or len(place) != 2 or place[0] != slice(None) or place[1].step is not None:
+        raise Untranslatable(f"indexing with {place}")
+    ends = {"starts": place[1].start or 0, "ends": np.iinfo(np.int64).max if place[1].stop is None else place[1].stop}
+    values = [*ends.items(), ("axes", 1), ("steps", 1)]
+    names = [graph.weight(f"{node.name}.{key}", np.array([value], np.int64)) for key, value in values]
+    graph.emit("Slice", node, *names)
+
+
+def _joined(graph: _Graph, node: fx.Node, _: None) -> None:
+    parts, axis = node.args
+    assert isinstance(parts, (list, tuple)) and isinstance(axis, int)
+    graph.chain("Concat", [str(part) for part in parts], node.name, axis=axis)
+
+
 def _plain(op: str, **attributes: Any) -> Callable[[_Graph, fx.Node, Any], None]:
     return lambda graph, node, _: graph.emit(op, node, **attributes)
 
@@ -154,8 +200,12 @@ _WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
     nn.Sigmoid: _plain("Sigmoid"),
     nn.Hardsigmoid: _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
     nn.Hardswish: _plain("HardSwish"),
+    nn.SiLU: _swish,
+    nn.ChannelShuffle: _channel_shuffle,
     nn.Flatten: _plain("Flatten", axis=1),
     nn.Identity: _plain("Identity"),
     operator.add: _plain("Add"),
     operator.mul: _product,
+    operator.getitem: _some_channels,
+    torch.cat: _joined,
 }

@@ -1,8 +1,9 @@
-"""Options of one slot that share weights: a smaller kernel is the middle of the largest, a smaller expansion its first
+"""Options of one slot that share weights: a smaller kernel is the middle of the largest, a narrower layer its first
 channels (Single-Path NAS, arXiv:1904.02877; Once-for-All, arXiv:1908.09791; "entanglement", arXiv:2107.00651).
 
 With weights of its own, an option of seven sees one step in seven, and neighbours that never agree; shared, every step
-trains all of them. That is what makes a search of minutes possible. Batch norm stays each option's own.
+trains all of them. That is what makes a search of minutes possible. Batch norm (and squeeze-excitation) stays each
+option's own.
 """
 
 from collections.abc import Sequence
@@ -10,60 +11,66 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hwnas.operators import build
 from hwnas.operators.basic import ConvNorm
-from hwnas.operators.mbconv import MBConv
-from hwnas.operators.opspec import OpSpec
+from hwnas.operators.opspec import Attribute, OpSpec
+
+_CUT = ("kernel", "expand", "mid")
+"""Attributes in which blocks that share weights may differ; and `se`, which is each block's own."""
 
 
-class SharedMBConv(nn.Module):
-    """One option: its norms (and squeeze-excitation) are its own, its convolutions are cut from `largest`."""
+class CutConv(nn.Module):
+    """As the convolution `own`, with a weight cut from that of `source`."""
 
-    def __init__(self, own: MBConv, largest: MBConv) -> None:
+    def __init__(self, own: nn.Conv2d, source: nn.Conv2d) -> None:
         super().__init__()
-        assert own.expand is not None and largest.expand is not None, "a block of expansion 1 has nothing to share"
-        self.largest, self.own = largest, own
-        self.channels = own.depthwise.conv.in_channels
-        self.margin = (largest.depthwise.conv.kernel_size[0] - own.depthwise.conv.kernel_size[0]) // 2
-        for layer in (own.expand, own.depthwise, own.project):
-            del layer.conv.weight  # the largest's is used
+        self.source = source
+        self.out, self.channels, self.kernel, _ = own.weight.shape
+        self.stride, self.padding, self.groups = own.stride, own.padding, own.groups
 
-    def weights(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of expand, depthwise and project: views of the largest's."""
-        assert self.largest.expand is not None
-        middle = slice(self.margin, -self.margin if self.margin else None)
-        return (
-            self.largest.expand.conv.weight[: self.channels],
-            self.largest.depthwise.conv.weight[: self.channels, :, middle, middle],
-            self.largest.project.conv.weight[:, : self.channels],
-        )
-
-    def state(self) -> dict[str, Tensor]:
-        """The standalone block's state dict; its tensors share memory with the supernet's."""
-        names = ("expand.conv.weight", "depthwise.conv.weight", "project.conv.weight")
-        return self.own.state_dict(keep_vars=True) | dict(zip(names, self.weights(), strict=True))
+    def cut(self) -> Tensor:
+        """A view: the first channels of the source's, the middle of its kernel."""
+        margin = (self.source.weight.shape[-1] - self.kernel) // 2
+        middle = slice(margin, margin + self.kernel)
+        return self.source.weight[: self.out, : self.channels, middle, middle]
 
     def forward(self, x: Tensor) -> Tensor:
-        own = self.own
-        expand, depthwise, project = self.weights()
-        assert own.expand is not None
-        y = own.expand.finish(F.conv2d(x, expand))
-        y = own.depthwise.finish(_depthwise(own.depthwise, y, depthwise))
-        if own.se is not None:
-            y = own.se(y)
-        y = own.project.finish(F.conv2d(y, project))
-        return x + y if own.shortcut else y
-
-
-def _depthwise(layer: ConvNorm, x: Tensor, weight: Tensor) -> Tensor:
-    stride, padding = layer.conv.stride, layer.conv.kernel_size[0] // 2
-    return F.conv2d(x, weight, None, stride, padding, groups=weight.shape[0])  # type: ignore[arg-type]
+        return F.conv2d(x, self.cut(), None, self.stride, self.padding, groups=self.groups)
 
 
 def shared_options(specs: Sequence[OpSpec]) -> list[nn.Module]:
-    """One module a spec; all are MBConvs of expansion > 1 that differ in kernel and expansion only."""
-    attributes = [spec.attributes() for spec in specs]
-    channels = specs[0].input_shape[0]
+    """One module a spec. Those that differ only in what can be cut share the weights of their `ConvNorm`s."""
+    families: dict[tuple[object, ...], list[OpSpec]] = {}
+    for spec in specs:
+        families.setdefault(_family(spec), []).append(spec)
+    stores = {family: build(_largest(members)) for family, members in families.items() if len(members) > 1}
+    return [_cut(build(spec), stores.get(_family(spec))) for spec in specs]
 
-    largest = {name: max(a[name] for a in attributes) for name in ("kernel", "expand")}
-    store = MBConv(channels, **attributes[0] | largest)
-    return [SharedMBConv(MBConv(channels, **a), store) for a in attributes]
+
+def standalone_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state dict of the same block with weights of its own; its tensors share memory with the supernet's."""
+    state = module.state_dict(keep_vars=True)
+    for name, layer in module.named_modules():
+        if isinstance(layer, CutConv):
+            del state[f"{name}.source.weight"]
+            state[f"{name}.weight"] = layer.cut()
+    return state
+
+
+def _family(spec: OpSpec) -> tuple[object, ...]:
+    return spec.kind, spec.input_shape, *(pair for pair in spec.attrs if pair[0] not in (*_CUT, "se"))
+
+
+def _largest(family: Sequence[OpSpec]) -> OpSpec:
+    attributes = [spec.attributes() for spec in family]
+    most: dict[str, Attribute] = {name: max(a[name] for a in attributes) for name in _CUT if name in attributes[0]}
+    return OpSpec.of(family[0].kind, family[0].input_shape, **attributes[0] | most)
+
+
+def _cut(block: nn.Module, store: nn.Module | None) -> nn.Module:
+    for name, layer in list(block.named_modules()):
+        if store is not None and isinstance(layer, ConvNorm):
+            source = store.get_submodule(name)
+            assert isinstance(source, ConvNorm)
+            layer.conv = CutConv(layer.conv, source.conv)  # type: ignore[assignment]
+    return block

@@ -81,6 +81,10 @@ class Space(ArchSpace, ABC):
         """[n, choices] → [n, features]: what a predictor of accuracy sees. One-hot, unless the space knows better."""
         return one_hot(archs, [len(choice.options) for choice in self.choices])
 
+    def part_of(self, spec: OpSpec) -> OpSpec | None:
+        """What a published table may time in its place: several operators together, which every network holds."""
+        return None
+
     def params(self, arch: Arch) -> int:
         return sum(cost(spec)[1] for spec in self.ops(arch))
 
