@@ -19,6 +19,7 @@ from hwnas.latency.learned import Learned, cross_validated, learn
 from hwnas.latency.plausible import check_plausible
 from hwnas.latency.table import Calibration, LatencyTable, MeasuredNetwork
 from hwnas.latency.whole import Whole
+from hwnas.operators.opspec import OpSpec
 from hwnas.spaces import Space
 
 
@@ -98,13 +99,17 @@ def raw_sum(space: Space, table: LatencyTable) -> Additive:
     for conditional in space.operators():
         entry = table.entries.get(str(conditional.spec))
         if entry is None:
-            fill = f"fill it: hwnas profile --target {table.target.name}"
-            raise BadInput(
-                f"the table of '{table.target.name}' has no time for {conditional.spec}",
-                "search another --space: an imported table cannot be filled here" if table.imported else fill,
-            )
+            raise no_time(table, conditional.spec)
         values.append(entry.median_ms)
     return Additive(space, np.array(values))
+
+
+def no_time(table: LatencyTable, spec: OpSpec) -> BadInput:
+    fill = f"fill it: hwnas profile --target {table.target.name}"
+    return BadInput(
+        f"the table of '{table.target.name}' has no time for {spec}",
+        "search another --space: an imported table cannot be filled here" if table.imported else fill,
+    )
 
 
 def space_key(space: Space) -> str:

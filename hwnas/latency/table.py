@@ -83,7 +83,9 @@ class Calibration(Settings):
 
 class Imported(Settings):
     """Where a table that nobody measured with hwnas comes from. Each of its entries holds one published number: its
-    percentiles repeat it, `samples` is 1, `stable` false. `dropped`: impossible times left out.
+    percentiles repeat it, `samples` is 1, `stable` false. `dropped`: impossible times left out. `left_out`: kind of
+    operator → what it is in words, of what every network has, its authors did not time, and sums therefore leave out
+    (`Space.part_of`).
     """
 
     format: str
@@ -91,6 +93,7 @@ class Imported(Settings):
     source_sha256: str
     unit: Literal["ms", "us"]
     dropped: int = Field(ge=0)
+    left_out: dict[str, str] = {}
 
 
 class LatencyTable(Settings):
@@ -112,8 +115,9 @@ class LatencyTable(Settings):
         """Empty where the table was measured by hwnas; else what has to be said wherever its latencies are shown."""
         if self.imported is None:
             return ""
-        device = self.fingerprint.identity.get("device")
-        return f"not measured here: imported from {self.imported.source} ({self.imported.format}, device: {device})"
+        device, own = self.fingerprint.identity.get("device"), self.imported
+        without = f", without {', '.join(own.left_out.values())}" if own.left_out else ""
+        return f"not measured here: imported from {own.source} ({own.format}, device: {device}{without})"
 
     def predicted(self, space: Space) -> list[str]:
         """Those of the space's operators whose time was predicted, not measured."""

@@ -41,7 +41,7 @@ class StagedSettings(Settings):
     @classmethod
     def _formed(cls, values: dict[str, Any]) -> dict[str, Any]:
         form = values.get("form", "small")
-        if form not in cls.FORMS:
+        if form not in [*cls.FORMS]:  # also what cannot be hashed
             raise ValueError(f"form is one of {', '.join(cls.FORMS)}")
         return {**cls.FORMS[form], **values}
 

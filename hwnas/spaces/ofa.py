@@ -1,8 +1,8 @@
 """Once-for-All's space (Cai et al. 2020, arXiv:1908.09791, section 3.1): kernel and expansion of every block, and the
 depth of every stage, of a MobileNetV3 (arXiv:1905.02244): squeeze-excitation and h-swish by stage.
 
-`form` paper is its network at 224 pixels, about 2e19 networks (9^20 of them at full depth), which imported tables price;
-the default is smaller. Elastic resolution is a setting: one search a resolution. Deviation: a smaller kernel is the
+`form` paper is its network at 224 pixels, about 2e19 networks, which imported tables price; the default is
+smaller. Elastic resolution is a setting: one search a resolution. Deviation: a smaller kernel is the
 middle of the larger one, without the paper's learned transformation.
 """
 
