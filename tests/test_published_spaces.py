@@ -158,7 +158,7 @@ def colour(bare: Path) -> Callable[..., tuple[str, ...]]:
     def arguments(space: str, form: str, **settings: Any) -> tuple[str, ...]:
         content = {
             "space": {"name": space, "form": form, "weights": "shared"} | settings,
-            "data": {"name": "cifar10", "dir": str(bare / "images"), "limit": 32},
+            "data": {"name": "cifar10", "dir": str(bare / "images"), "limit": 40},
             "search": {"epochs": 2, "batch_size": 16},
             "compute": {"device": "cpu", "threads": 1},
         }
