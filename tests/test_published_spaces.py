@@ -121,7 +121,7 @@ def ofa_key(spec: OpSpec) -> str:
     )
 
 
-# --- What a table does not hold is refused, and nothing else is left out -----------------------------------------------
+# --- What a table does not hold is refused, and nothing else is left out ----------------------------------------------
 
 
 def test_another_form_or_channel_count_is_refused() -> None:

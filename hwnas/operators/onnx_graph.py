@@ -33,14 +33,14 @@ def write(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(2, *input_shape))
     graph = _Graph()
-    inputs = [n for n in traced.graph.nodes if n.op == "placeholder"]
     for node in traced.graph.nodes:
         graph.translate(node, traced)
-    (result,) = (n for n in traced.graph.nodes if n.op == "output")
-    x = helper.make_tensor_value_info(inputs[0].name, TensorProto.FLOAT, ["batch", *input_shape])
-    shape = ["batch", *(f"d{i}" for i in range(1, len(_shape(result))))]
-    y = helper.make_tensor_value_info(str(result.args[0]), TensorProto.FLOAT, shape)
-    body = helper.make_graph(graph.nodes, "hwnas", [x], [y], graph.weights)
+    # Shapes are given, not inferred: behind a Reshape the batch would be another one, and sums would not be fused.
+    *nodes, result = traced.graph.nodes
+    if result.args[0] is not nodes[-1] or len(nodes) < 2:
+        raise Untranslatable("what it computes last is not its output")
+    x, *between, y = map(_typed, nodes)
+    body = helper.make_graph(graph.nodes, "hwnas", [x], [y], graph.weights, value_info=between)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     return onnx.shape_inference.infer_shapes(model).SerializeToString()
 
@@ -77,6 +77,10 @@ class _Graph:
         """One of several ONNX nodes that make up a node of the trace. Its output's name."""
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
+
+
+def _typed(node: fx.Node) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["batch", *_shape(node)[1:]])
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:

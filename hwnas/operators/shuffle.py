@@ -16,13 +16,13 @@ class KeepingUnit(nn.Module):
 
     def __init__(self, channels: int, main: nn.Module) -> None:
         super().__init__()
-        self.half = channels // 2
-        self.shuffle = nn.ChannelShuffle(self.half)  # even channels first, then the odd ones
+        self.passing = channels // 2
+        self.shuffle = nn.ChannelShuffle(self.passing)  # even channels first, then the odd ones
         self.main = main
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.shuffle(x)
-        return torch.cat((x[:, : self.half], self.main(x[:, self.half :])), 1)
+        return torch.cat((x[:, : self.passing], self.main(x[:, self.passing :])), 1)
 
 
 class ChangingUnit(nn.Module):
@@ -61,7 +61,7 @@ def separable(channels: int, out: int, kernel: int, stride: int) -> nn.Sequentia
 
 @operator("shuffle_block")
 def shuffle_block(input_shape: tuple[int, ...], *, out: int, kernel: int, stride: int, mid: int) -> nn.Module:
-    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]. `channels` are even, and fewer than `out` or as many."""
+    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]. Channels are even, and not more than `out`."""
     channels = input_shape[0]
     if stride == 1 and channels == out:
         return KeepingUnit(channels, bottleneck(channels // 2, channels // 2, kernel, 1, mid))

@@ -1,7 +1,7 @@
 """TF-NAS's block (Hu et al. 2020, arXiv:2008.05314, section 3.3), by the keys of its published tables.
 
-An inverted bottleneck of any middle width; squeeze-excitation with a width of its own, the block's activation inside and
-a sigmoid gate.
+An inverted bottleneck of any middle width; squeeze-excitation with a width of its own, the block's activation inside
+and a sigmoid gate.
 """
 
 from torch import Tensor, nn

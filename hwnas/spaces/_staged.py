@@ -1,7 +1,6 @@
 """Chains of stages: a stem, stages of blocks that share a width, a feature layer, a classifier.
 
-The first block of a stage carries its stride. A block is one choice; so is a stage's depth where it is elastic. (`mobile`
-needs none of this: its Zero makes stages shorter.)
+The first block of a stage carries its stride. A block is one choice; so is a stage's depth where it is elastic.
 """
 
 from abc import abstractmethod

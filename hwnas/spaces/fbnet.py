@@ -1,7 +1,8 @@
-"""FBNet's space (Wu et al. 2019, arXiv:1812.03443, tables 1 and 2): nine blocks a layer, 22 layers, 9²² ≈ 1e21 networks.
+"""FBNet's space (Wu et al. 2019, arXiv:1812.03443, tables 1 and 2): nine blocks a layer, 22 layers, 9²² networks.
 
 `form` paper is that network at 224 pixels, cifar100 HW-NAS-Bench's (arXiv:2103.10584) at 32: its published tables price
-them (`hwnas table import`). The default is smaller. A skip is the identity, or a 1×1 convolution where the shape changes.
+them (`hwnas table import`). The default is smaller. A skip is the identity, and a 1×1 convolution where the shape
+changes.
 """
 
 from typing import Any, ClassVar
@@ -37,7 +38,10 @@ class FbnetSettings(StagedSettings):
 
 class Fbnet(StagedSpace):
     Settings = FbnetSettings
-    usual = "k3_e6"
+
+    @property
+    def usual(self) -> str:
+        return "k3_e6"
 
     def stem(self) -> list[Slot]:
         s = self.settings

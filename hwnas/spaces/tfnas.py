@@ -1,8 +1,8 @@
-"""TF-NAS's space (Hu et al. 2020, arXiv:2008.05314, section 3): kernel, expansion and squeeze-excitation of every block,
-and the depth of every stage.
+"""TF-NAS's space (Hu et al. 2020, arXiv:2008.05314, section 3): kernel, expansion and squeeze-excitation of every
+block, and the depth of every stage.
 
-`form` paper is its network at 224 pixels, which its published tables price (`hwnas table import`) for every expansion up
-to 8, 4 with the narrower squeeze-excitation. The default is smaller. Deviation: middle widths are chosen from
+`form` paper is its network at 224 pixels, which its published tables price (`hwnas table import`) for expansions up to
+8. The default is smaller. Deviation: middle widths are chosen from
 `expansions`, where the paper's scaling shrinks them one channel at a time while it searches.
 """
 
@@ -74,7 +74,13 @@ class Tfnas(StagedSpace):
         act = "relu" if stage == 1 else "swish"
         return {
             f"k{kernel}_e{expansion:g}{'_se' if se else ''}": _block(
-                shape, round(expansion * shape[0]), out, kernel, stride, act, se * shape[0] * (1 if expansion <= 4 else 2)
+                shape,
+                round(expansion * shape[0]),
+                out,
+                kernel,
+                stride,
+                act,
+                se * shape[0] * (1 if expansion <= 4 else 2),
             )
             for se in (0, 1)
             for kernel in self.settings.kernels

@@ -1,4 +1,4 @@
-"""FBNet's 22 searched layers (arXiv:1812.03443, table 1), each with its operators as `operators/fbnet.py` writes them."""
+"""FBNet's 22 searched layers (arXiv:1812.03443, table 1), with operators as `operators/fbnet.py` writes them."""
 
 from hwnas.operators import fbnet
 from hwnas.operators.opspec import OpSpec
