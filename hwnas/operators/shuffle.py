@@ -61,7 +61,7 @@ def separable(channels: int, out: int, kernel: int, stride: int) -> nn.Sequentia
 
 @operator("shuffle_block")
 def shuffle_block(input_shape: tuple[int, ...], *, out: int, kernel: int, stride: int, mid: int) -> nn.Module:
-    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]. Channels are even, and not more than `out`."""
+    """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]. Even, and not more than `out`."""
     channels = input_shape[0]
     if stride == 1 and channels == out:
         return KeepingUnit(channels, bottleneck(channels // 2, channels // 2, kernel, 1, mid))

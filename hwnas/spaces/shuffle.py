@@ -1,5 +1,5 @@
-"""SPOS's space (Guo et al. 2020, arXiv:1904.00420, table 1): 20 blocks × 4: ShuffleNetV2's unit with kernel 3, 5 or 7, or
-three separable convolutions ("xception").
+"""SPOS's space (Guo et al. 2020, arXiv:1904.00420, table 1): 20 blocks × 4: ShuffleNetV2's unit with kernel 3, 5 or 7,
+or three separable convolutions ("xception").
 
 `form` paper is that network at 224 pixels; the default is smaller. `scales` is its channel search: middle widths (the
 paper: 0.2, 0.4, …, 1.6) relative to half a block's output, rounded to `divisor`. Option and scale are one choice here,
@@ -41,15 +41,13 @@ class ShuffleSettings(StagedSettings):
     kernels: tuple[int, ...] = (3, 5, 7)
     scales: tuple[float, ...] = (0.5, 1.0, 1.5)
     divisor: int = Field(default=8, ge=1)
-    """Vector kernels want it: on a CPU a depthwise convolution of 19 channels took twice as long as one of 32."""
+    """Vector kernels want it: on a CPU a block with 19 channels inside took twice as long as one with 32."""
 
     @model_validator(mode="after")
     def _halves(self) -> "ShuffleSettings":
         path = (self.stem_width, *self.widths)
         if any(width % 2 for width in path) or any(b < a for a, b in pairwise(path)):
-            raise ValueError(
-                "stem_width and widths must be even and must not shrink: a unit adds channels to its input's"
-            )
+            raise ValueError("stem_width and widths must be even and must not shrink: a unit adds to its input's")
         if any(a == b and stride > 1 for a, b, stride in zip(path, self.widths, self.strides, strict=False)):
             raise ValueError("a stage with a stride must be wider than the one before it")
         if min(self.kernels) < 1 or min(self.scales) <= 0:

@@ -2,8 +2,8 @@
 block, and the depth of every stage.
 
 `form` paper is its network at 224 pixels, which its published tables price (`hwnas table import`) for expansions up to
-8. The default is smaller. Deviation: middle widths are chosen from
-`expansions`, where the paper's scaling shrinks them one channel at a time while it searches.
+8. The default is smaller. Deviation: middle widths are chosen from `expansions`, where the paper's scaling shrinks them
+one channel at a time while it searches.
 """
 
 from functools import cached_property
