@@ -146,8 +146,8 @@ def weigh(paths: Mapping[int, Tensor | None], run: Callable[[int], Tensor]) -> T
     """Σ gate · run(option).
 
     A path whose gate is exactly 0 adds nothing to the output, so no gradient reaches its weights or input: it is run
-    without a graph, and only the gate's own gradient ⟨∂L/∂y, run(option)⟩ is kept (ProxylessNAS's inactive path). A gate
-    on another device than the CPU is not looked at: that would wait for the device.
+    without a graph, and only the gate's own gradient ⟨∂L/∂y, run(option)⟩ is kept (ProxylessNAS's inactive path). A
+    gate on another device than the CPU is not looked at: that would wait for the device.
     """
     total = None
     for option, gate in paths.items():
