@@ -91,9 +91,9 @@ def test_reinforce_makes_what_was_rewarded_more_likely() -> None:
         strategy = NasRl(problem([3] * 4), NasRlSettings())
         strategy.baseline = 0.5**3
         arch = strategy.ask()
-        before = strategy.controller.log_probability(arch).item()
+        before = strategy.controller.log_probability([arch]).item()
         strategy.tell(Trial(arch, reward, 1.0, 1.0))
-        assert (strategy.controller.log_probability(arch).item() > before) == rises
+        assert (strategy.controller.log_probability([arch]).item() > before) == rises
 
 
 def test_reinforce_baseline_is_a_moving_average_of_cubed_accuracies() -> None:
@@ -106,9 +106,10 @@ def test_reinforce_baseline_is_a_moving_average_of_cubed_accuracies() -> None:
 def test_the_controller_s_probabilities_are_of_what_it_emits() -> None:
     strategy = NasRl(problem([2, 3], tightness=0.0), NasRlSettings())
     with torch.no_grad():
-        every = {(a, b): float(strategy.controller.log_probability((a, b)).exp()) for a in range(2) for b in range(3)}
+        archs = [(a, b) for a in range(2) for b in range(3)]
+        every = dict(zip(archs, strategy.controller.log_probability(archs).exp().tolist(), strict=True))
     assert sum(every.values()) == pytest.approx(1, abs=1e-5)
-    drawn = [strategy.controller.sample(strategy.generator) for _ in range(600)]
+    drawn = strategy.controller.sample(strategy.generator, 600)
     for arch, probability in every.items():
         assert drawn.count(arch) / 600 == pytest.approx(probability, abs=0.07)
 

@@ -53,7 +53,7 @@ def propose(
 
 def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
     """Train supernet and distribution together, project onto the budget, compare the best on the search split."""
-    if not problem.space.mixable:
+    if strategy.mixes and not problem.space.mixable:
         names = (type(part).__name__.lower() for part in (strategy, problem.space))
         raise BadInput("{} mixes options, which space {} does not allow".format(*names), "--strategy spos or random")
     weights = SharedWeights(means.space, means.data, means.recipe, means.device, means.seed, means.loss)
@@ -62,7 +62,7 @@ def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal
     scores = strategy.scores()
     if journal.last("scores") is None:
         journal.append("scores", log_probabilities=[choice.tolist() for choice in scores])
-    archs = candidates(problem, scores)
+    archs = dict.fromkeys([*candidates(problem, scores), *strategy.drawn()])
     done = {record.arch: record for record in map(Trial.of, journal.of("trial"))}
     trials = [done[a] if a in done else _judge(problem, a, weights.accuracy, journal, "trial") for a in archs]
     return SearchResult(trials, shortlist(trials, len(means.data.search)), history=list(journal.of("epoch")))

@@ -42,6 +42,8 @@ class Relaxation(ABC):
     """A distribution over architectures, learned while a supernet's weights are trained."""
 
     Settings: ClassVar[type[Settings]]
+    mixes: ClassVar[bool] = True
+    """Whether its gates sum several options; where it runs single paths, spaces that cannot be mixed will do."""
 
     @abstractmethod
     def __init__(self, problem: Problem, settings: Any, epochs: int) -> None: ...
@@ -57,6 +59,10 @@ class Relaxation(ABC):
     @abstractmethod
     def scores(self) -> list[np.ndarray]:
         """Per choice, the log-probability of each option."""
+
+    def drawn(self) -> list[Arch]:
+        """Networks within the budget to compare at the end, beside the projections of `scores`."""
+        return []
 
     @abstractmethod
     def facts(self) -> dict[str, float]:

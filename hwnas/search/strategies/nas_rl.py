@@ -1,6 +1,6 @@
 """NAS-RL (Zoph & Le 2017, arXiv:1611.01578): an LSTM controller, trained by REINFORCE, emits one choice after another.
 
-    P(a) = Π_t softmax(W_t h_t)[a_t],   h_t = LSTM(embedding of a_{t−1}, h_{t−1})
+    P(a) = Π_t P(a_t | a_1 … a_{t−1}), the softmax of an LSTM (`_controller.py`)
     θ ← Adam(θ, −(R − b) · ∇θ log P(a)),   R = accuracy³,   b ← d·b + (1 − d)·R
 Two layers of 35, weights uniform in ±0.08; every child trained from scratch (by the estimator).
 Deviations: a space's skip connections are choices like the others, so no set-selection attention. One child a step, not
@@ -14,13 +14,13 @@ Measured (docs/results/nasbench201.md): NAS-Bench-201 in 12,000 simulated second
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
 from hwnas.core.seeds import derive, stream
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer
+from hwnas.search.strategies._controller import Controller
 from hwnas.search.trial import Trial
 
 _TRIES = 20
@@ -56,7 +56,7 @@ class NasRl(Proposer):
     def ask(self) -> Arch:
         arch: Arch = ()
         for _ in range(_TRIES):
-            arch = self.controller.sample(self.generator)
+            (arch,) = self.controller.sample(self.generator)
             if self.problem.feasible(arch):
                 return arch
         repaired = self.problem.repair(arch, self.rng) if self.problem.space.valid(arch) else None
@@ -68,47 +68,5 @@ class NasRl(Proposer):
         decay = self.settings.baseline_decay
         self.baseline = decay * baseline + (1 - decay) * reward
         self.adam.zero_grad()
-        (-(reward - baseline) * self.controller.log_probability(trial.arch)).backward()
+        (-(reward - baseline) * self.controller.log_probability([trial.arch])).backward()
         self.adam.step()
-
-
-class Controller(nn.Module):
-    """`widths`: options a choice."""
-
-    def __init__(self, widths: list[int], hidden: int, layers: int, generator: torch.Generator) -> None:
-        super().__init__()
-        sizes = [1, *widths[:-1]]  # before the first choice there is one start token
-        self.embeddings = nn.ModuleList(nn.Embedding(size, hidden) for size in sizes)
-        self.cells = nn.ModuleList(nn.LSTMCell(hidden, hidden) for _ in range(layers))
-        self.heads = nn.ModuleList(nn.Linear(hidden, width) for width in widths)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -0.08, 0.08, generator=generator)
-
-    @torch.no_grad()
-    def sample(self, generator: torch.Generator) -> Arch:
-        arch: list[int] = []
-        state: list[tuple[Tensor, Tensor] | None] = [None] * len(self.cells)
-        for step in range(len(self.heads)):
-            logits, state = self._step(step, arch[-1] if arch else 0, state)
-            arch.append(int(torch.multinomial(torch.softmax(logits, -1), 1, generator=generator)))
-        return tuple(arch)
-
-    def log_probability(self, arch: Arch) -> Tensor:
-        """log P(arch), differentiable in the controller's weights."""
-        total = torch.zeros(())
-        state: list[tuple[Tensor, Tensor] | None] = [None] * len(self.cells)
-        for step, (previous, option) in enumerate(zip((0, *arch[:-1]), arch, strict=True)):
-            logits, state = self._step(step, previous, state)
-            total = total + torch.log_softmax(logits, -1)[option]
-        return total
-
-    def _step(
-        self, step: int, previous: int, state: list[tuple[Tensor, Tensor] | None]
-    ) -> tuple[Tensor, list[tuple[Tensor, Tensor] | None]]:
-        """Logits of choice `step`, given the option taken before it."""
-        x = self.embeddings[step](torch.tensor(previous))
-        after: list[tuple[Tensor, Tensor] | None] = []
-        for cell, before in zip(self.cells, state, strict=True):
-            x, memory = cell(x, before)
-            after.append((x, memory))
-        return self.heads[step](x), after

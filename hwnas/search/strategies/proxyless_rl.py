@@ -36,6 +36,7 @@ class ProxylessRlSettings(Settings):
 
 class ProxylessRl(Factorised):
     Settings = ProxylessRlSettings
+    mixes = False
 
     def __init__(self, problem: Problem, settings: ProxylessRlSettings, epochs: int) -> None:
         # Rewards lie in 0..1 where losses lie in 0..log(classes): a gentler multiplier.
