@@ -98,4 +98,4 @@ def test_it_finds_more_of_the_front_than_random_search() -> None:
     assert all(trial.predicted_ms <= problem.limit_ms for trial in found)
     assert len({trial.arch for trial in found}) == len(found)
     missed = [area(everything) - area(trials) for trials in (found, drawn)]
-    assert missed[0] < 0.06 * area(everything) and missed[0] < 0.5 * missed[1]
+    assert missed[0] < 0.06 * area(everything) and missed[0] < 0.6 * missed[1]

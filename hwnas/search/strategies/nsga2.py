@@ -23,7 +23,7 @@ from hwnas.search.strategies import Proposer
 from hwnas.search.strategies._domination import crowding, fronts
 from hwnas.search.trial import Trial
 
-_TRIES = 100
+_TRIES = 20
 
 
 class Nsga2Settings(Settings):
