@@ -6,7 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hwnas.core.arch import Arch, ArchSpace
 from hwnas.core.errors import BadInput
+
+_KINDS = {"biuf": "numbers", "iu": "numbers", "SU": "names"}
+"""numpy's letters for kinds of content."""
 
 
 class Arrays:
@@ -35,11 +39,15 @@ class Arrays:
             raise BadInput(f"{self.path}: '{name}' must be a table of two dimensions, not {found.ndim}")
         return found
 
+    def texts(self, name: str) -> list[str]:
+        found = self._array(name, "SU")
+        return [text.decode() if isinstance(text, bytes) else str(text) for text in found.ravel().tolist()]
+
     def _array(self, name: str, kinds: str) -> np.ndarray:
         if name not in self._arrays:
             raise BadInput(f"{self.path} has no '{name}'", f"it has: {', '.join(sorted(self._arrays))}")
         if self._arrays[name].dtype.kind not in kinds:
-            raise BadInput(f"{self.path}: '{name}' holds {self._arrays[name].dtype}, not numbers")
+            raise BadInput(f"{self.path}: '{name}' holds {self._arrays[name].dtype}, not {_KINDS[kinds]}")
         return self._arrays[name]
 
 
@@ -50,3 +58,14 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_json(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array(values) for name, values in json.loads(path.read_text()).items()}
+
+
+def rows_of(arrays: Arrays, name: str, space: ArchSpace) -> dict[Arch, int]:
+    """Architecture → its row. Raises BadInput when a row is no architecture of the space, or is there twice."""
+    rows: dict[Arch, int] = {}
+    for number, arch in enumerate(map(tuple, arrays.indices(name).tolist())):
+        if not space.valid(arch):
+            raise BadInput(f"{arrays.path}: row {number} of '{name}', {list(arch)}, is no architecture of this space")
+        if rows.setdefault(arch, number) != number:
+            raise BadInput(f"{arrays.path}: {list(arch)} is in the rows {rows[arch]} and {number} of '{name}'")
+    return rows

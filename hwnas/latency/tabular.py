@@ -8,20 +8,24 @@ from hwnas.core.arch import Arch
 from hwnas.core.errors import BadInput
 from hwnas.latency.additive import Additive
 from hwnas.latency.model import LatencyModel
+from hwnas.latency.table import LatencyTable
 from hwnas.spaces import Space
 
 
 class TabularLatency(LatencyModel):
-    """`archs`: [n, choices]; `ms`: [n]. A network that is not among them is an error when it is asked for.
+    """`archs`: [n, choices]; `ms`: [n]; `origin`: a table without entries, saying where they come from. A network that
+    is not among them is an error when it is asked for.
 
     `additive`, the stand-in for gradients and integer programs, is the least-squares sum over options. Raises BadInput
     for a latency that is no positive number.
     """
 
-    def __init__(self, space: Space, archs: np.ndarray, ms: np.ndarray) -> None:
+    def __init__(self, space: Space, archs: np.ndarray, ms: np.ndarray, origin: LatencyTable | None = None) -> None:
         if not (np.isfinite(ms).all() and (ms > 0).all()):
             raise BadInput(f"a published latency of {ms[~(ms > 0)][:1]} ms is no latency")
         self.space = space
+        if origin is not None:
+            self.table = origin
         self._ms = dict(zip(map(tuple, archs.tolist()), ms.tolist(), strict=True))
         self._archs = archs
 

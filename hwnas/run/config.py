@@ -14,6 +14,7 @@ from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
 from hwnas.core.target import Target, load_target
 from hwnas.latency.profiler import ProfileSettings
+from hwnas.latency.published import PublishedSettings
 from hwnas.search.bounds import Bounds
 from hwnas.training.settings import Compute, Recipe
 
@@ -44,6 +45,8 @@ class RunConfig(Settings):
     training: TrainingRecipe = TrainingRecipe()
     compute: Compute = Compute()
     profile: ProfileSettings = ProfileSettings()
+    latency: PublishedSettings | None = None
+    """Published latencies of whole networks in place of the target's table; nothing is then measured."""
     exporters: tuple[str, ...] = ("onnx",)
     baseline: bool = False
     """Also run random search with the same effort, and report it beside the winner."""

@@ -3,22 +3,18 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hwnas.core.config import validate
-from hwnas.core.errors import BadInput, Unavailable
-from hwnas.core.plugins import load
-from hwnas.core.progress import say, warn
+from hwnas.core.errors import Unavailable
 from hwnas.core.target import load_target, target_names
 from hwnas.devices import open_runtime
-from hwnas.latency.install import table_path
 from hwnas.latency.kit import pack
 from hwnas.latency.kit_results import KitProfiler
 from hwnas.latency.model import LatencyModel, space_key
 from hwnas.latency.profiler import Profiler
-from hwnas.latency.table import LatencyTable, load_table
+from hwnas.latency.table import LatencyTable
 from hwnas.run.config import RunConfig
+from hwnas.run.problem import data_of, space_of
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
-from hwnas.training.data import open_data
 
 
 class Outcome(NamedTuple):
@@ -76,28 +72,9 @@ def _told(path: Path, space: Space, table: LatencyTable) -> Outcome:
     return Outcome(text, facts | {"error": error.model_dump(mode="json")})
 
 
-def table_for(config: RunConfig, space: Space, allow_mismatch: bool = False) -> LatencyTable:
-    """The target's table with all that `space` needs: measured where it lacks something, or as it was imported."""
-    if config.target.device == "imported":
-        table = load_table(path := table_path(config.target.name))
-        if not table.imported:
-            raise BadInput(
-                f"the target is an imported one, but {path} was measured", "give the profile its real device"
-            )
-        say(f"take care: latencies are {table.origin}")
-        return table
-    profiler = Profiler(config.target, settings=config.profile)
-    table = profiler.profile(space, allow_mismatch=allow_mismatch)
-    if predicted := table.predicted(space):
-        warn(f"{len(predicted)} of the space's operators were predicted, not timed (profile.most_operators)")
-    return table
-
-
 def _space(config: RunConfig) -> Space:
-    plugin = load("spaces", config.space.name)
-    settings = validate(plugin.Settings, config.space.own(), "space")
-    data = open_data(config.data.name, config.data.own(), config.space.own().get("resolution", 32), config.seed)
-    return plugin(settings, channels=data.channels, classes=data.classes)
+    data = data_of(config)
+    return space_of(config, data.channels, data.classes)
 
 
 def known_targets() -> list[dict[str, Any]]:

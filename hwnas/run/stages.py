@@ -8,19 +8,18 @@ from time import monotonic
 from hwnas.core.arch import Arch
 from hwnas.core.budget import Budget, parse_budget
 from hwnas.core.config import PluginSettings, validate
-from hwnas.core.errors import BadInput
+from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.files import write_atomic
 from hwnas.core.plugins import load
 from hwnas.core.progress import say
 from hwnas.deploy.measure import Measured
 from hwnas.latency.model import LatencyModel
-from hwnas.latency.plain_sum import model_of
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
 from hwnas.run.export import Formats, export_all
 from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
 from hwnas.run.outcome import complete_result, predicted_result
-from hwnas.run.profiling import table_for
+from hwnas.run.problem import data_of, latency_of, problem_of, space_of
 from hwnas.run.result import Result, load_result
 from hwnas.run.ship import final_measurement, ship, test_all
 from hwnas.search.driver import propose, relax
@@ -30,7 +29,8 @@ from hwnas.search.strategies import Relaxation
 from hwnas.search.trial import SearchResult
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
-from hwnas.training.data import Data, open_data
+from hwnas.training.data import Data
+from hwnas.training.memory import PeakMemory
 from hwnas.training.network import Loss
 
 _MOST_CANDIDATES = 6
@@ -80,30 +80,26 @@ class Run:
     def data(self) -> Data:
         if self._data is not None:
             return self._data
-        resolution = self.config.space.own().get("resolution", 32)
-        return open_data(self.config.data.name, self.config.data.own(), resolution, self.config.seed)
+        return data_of(self.config)
 
     @cached_property
     def space(self) -> Space:
         if self._space is not None:
             return self._space
-        plugin = load("spaces", self.config.space.name)
-        settings = validate(plugin.Settings, self.config.space.own(), "space")
-        return plugin(settings, channels=self.data.channels, classes=self.data.classes)
+        return space_of(self.config, self.data.channels, self.data.classes)
 
     @cached_property
     def latency(self) -> LatencyModel:
         """The profile stage: time what the table lacks."""
         _ = self.device  # sets the threads before anything is timed
         start = monotonic()
-        table = table_for(self.config, self.space, self.allow_mismatch)
-        model = model_of(self.space, table, self.budget.statistic)
+        model = latency_of(self.config, self.space, self.allow_mismatch)
         if self.journal.last("profiled") is None:
             self.journal.append(
                 "profiled",
                 channels=self.data.channels,
                 classes=self.data.classes,
-                fingerprint=dict(table.fingerprint.identity),
+                fingerprint=dict(model.table.fingerprint.identity),
                 spent_seconds=monotonic() - start,
             )
         return model
@@ -111,11 +107,7 @@ class Run:
     @cached_property
     def problem(self) -> Problem:
         """Raises Infeasible at once when no network of the space fits the budget and the bounds."""
-        budget_ms = self.budget.resolve_ms(self.latency.predict(self.space.reference()))
-        limits = self.config.bounds.limits(self.space, self.config.target.precision)
-        problem = Problem(self.space, self.latency, budget_ms, self.config.seed, limits)
-        problem.check_feasible()
-        return problem
+        return problem_of(self.config, self.space, self.latency)
 
     def profile(self) -> LatencyModel:
         return self.latency
@@ -130,9 +122,11 @@ class Run:
     @cached_property
     def _found(self) -> SearchResult:
         problem, start = self.problem, monotonic()
-        found = self._search(self.config.strategy, self.config.estimator, problem, "trial")
+        with PeakMemory(self.device) as peak:
+            found = self._search(self.config.strategy, self.config.estimator, problem, "trial")
         if self.journal.last("searched") is None:
-            self.journal.append("searched", best=list(found.candidates[0].arch), spent_seconds=monotonic() - start)
+            best, spent = list(found.candidates[0].arch), {"spent_seconds": monotonic() - start}
+            self.journal.append("searched", best=best, epochs=found.epochs, peak_mib_measured=peak.mib, **spent)
         return found
 
     def _search(
@@ -158,6 +152,11 @@ class Run:
 
     def select(self) -> list[Network]:
         """The networks to compare. The winner is timed before it is trained; so is every network that must fit."""
+        if self.config.latency is not None:
+            raise Unavailable(
+                f"the latencies are published ones ({self.config.latency.path}): no network can be measured",
+                "hwnas search goes as far as they do; or leave latency out, and give the --target",
+            )
         found = self.search()
         refused = [tuple(record["arch"]) for record in self.journal.of("over_budget")]
         best = [t.arch for t in found.candidates if t.arch not in refused][:_MOST_CANDIDATES]

@@ -48,7 +48,8 @@ def propose(
                 progress.advance(note=f"best {max(t.accuracy for t in [*trials, trial]):.3f}")
             strategy.tell(trial)
             trials.append(trial)
-    return SearchResult(trials, shortlist(trials, len(means.data.search)))
+    epochs = estimator.epochs(len(trials))
+    return SearchResult(trials, shortlist(trials, len(means.data.search)), epochs=epochs)
 
 
 def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
@@ -65,7 +66,8 @@ def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal
     archs = dict.fromkeys([*candidates(problem, scores), *strategy.drawn()])
     done = {record.arch: record for record in map(Trial.of, journal.of("trial"))}
     trials = [done[a] if a in done else _judge(problem, a, weights.accuracy, journal, "trial") for a in archs]
-    return SearchResult(trials, shortlist(trials, len(means.data.search)), history=list(journal.of("epoch")))
+    best_first = shortlist(trials, len(means.data.search))
+    return SearchResult(trials, best_first, history=list(journal.of("epoch")), epochs=means.recipe.epochs)
 
 
 def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:

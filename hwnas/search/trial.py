@@ -33,11 +33,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`candidates`: within the budget, in the order of `shortlist`. `history`: a gradient search's epochs."""
+    """`candidates`: within the budget, in the order of `shortlist`. `history`: a gradient search's epochs. `epochs`: those
+    trained while searching, by all networks together; None where nothing was trained."""
 
     trials: list[Trial]
     candidates: list[Trial]
     history: list[dict[str, Any]] = field(default_factory=list)
+    epochs: int | None = None
 
     @property
     def pareto(self) -> list[Trial]:

@@ -31,6 +31,8 @@ class Means:
 
 class Estimator(ABC):
     Settings: ClassVar[type[Settings]]
+    looks_up: ClassVar[bool] = False
+    """Whether it knows the answers without data and weights, of `means` only the space."""
 
     @abstractmethod
     def __init__(self, means: Means, settings: Any) -> None: ...
@@ -41,3 +43,7 @@ class Estimator(ABC):
     @abstractmethod
     def accuracy(self, arch: Arch) -> float:
         """Estimated fraction right on the search split, 0 to 1."""
+
+    def epochs(self, queries: int) -> int | None:
+        """Trained for so many questions, all networks together; None where nothing is trained here."""
+        return None

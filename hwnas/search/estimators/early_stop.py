@@ -30,3 +30,6 @@ class EarlyStop(Estimator):
         label = f"train {self.recipe.epochs} epochs"
         train(network, m.data.weights, self.recipe, m.device, derive(m.seed, "early stop"), label, loss=m.loss)
         return accuracy(network, m.data.search.plain(), m.device)
+
+    def epochs(self, queries: int) -> int:
+        return queries * self.recipe.epochs

@@ -26,6 +26,9 @@ class SharedWeights(Estimator):
     def accuracy(self, arch: Arch) -> float:
         return self.weights.accuracy(arch)
 
+    def epochs(self, queries: int) -> int:
+        return self.means.recipe.epochs
+
 
 class _Uniform:
     """Every option of every choice equally often."""

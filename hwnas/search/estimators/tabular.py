@@ -10,14 +10,15 @@ The file is an npz (without pickles) or a JSON object of arrays, one row a netwo
     --set estimator.column=c10_valid_acc_12ep estimator.unit=percent
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from hwnas.core.arch import Arch, ArchSpace
-from hwnas.core.arrays import Arrays
+from hwnas.core.arch import Arch
+from hwnas.core.arrays import Arrays, rows_of
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
 from hwnas.search.estimators import Estimator
@@ -32,17 +33,21 @@ class TabularSettings(Settings):
     seconds: str | None = None
     seconds_share: float = Field(default=1.0, gt=0)
     """12 epochs of a column of 200-epoch times are 0.06."""
+    truth: str | None = None
+    """The column by which what was found is judged when the search is over, in the same unit; it may be the test's. None:
+    the column that was searched."""
 
 
 class Tabular(Estimator):
     """`means` needs only a `space`. Raises BadInput for a file that does not fit it."""
 
     Settings = TabularSettings
+    looks_up = True
 
     def __init__(self, means: Any, settings: TabularSettings) -> None:
         if settings.path is None:
             raise BadInput("the tabular estimator reads a published table", "--set estimator.path=FILE")
-        self.settings = settings
+        self.settings, self.means = settings, means
         arrays = Arrays(settings.path)
         self._rows = rows_of(arrays, settings.archs, means.space)
         self._accuracy = self._column(arrays, settings.column) / {"fraction": 1.0, "percent": 100.0}[settings.unit]
@@ -61,6 +66,17 @@ class Tabular(Estimator):
             raise BadInput("no column of training times was named", "--set estimator.seconds=COLUMN")
         return self._at(self._seconds, arch, str(self.settings.seconds)) * self.settings.seconds_share
 
+    def truth(self) -> "Tabular":
+        """By the column that no search may see. Only for when all of them are over."""
+        return Tabular(
+            self.means, self.settings.model_copy(update={"column": self.settings.truth or self.settings.column})
+        )
+
+    def best(self, archs: Iterable[Arch]) -> Arch | None:
+        """The most accurate of `archs`, as far as the table has them."""
+        found = {arch: self._accuracy[self._rows[arch]] for arch in archs if arch in self._rows}
+        return max((a for a in found if np.isfinite(found[a])), key=lambda a: found[a], default=None)
+
     def _at(self, column: np.ndarray, arch: Arch, name: str) -> float:
         row = self._rows.get(arch)
         if row is None or not np.isfinite(column[row]):
@@ -78,14 +94,3 @@ class Tabular(Estimator):
         ran = np.isfinite(found)
         total = np.where(ran, found, 0.0).sum(axis=1)
         return np.where(ran.any(axis=1), total / np.maximum(ran.sum(axis=1), 1), np.nan)
-
-
-def rows_of(arrays: Arrays, name: str, space: ArchSpace) -> dict[Arch, int]:
-    """Architecture → its row. Raises BadInput when a row is no architecture of the space, or is there twice."""
-    rows: dict[Arch, int] = {}
-    for number, arch in enumerate(map(tuple, arrays.indices(name).tolist())):
-        if not space.valid(arch):
-            raise BadInput(f"{arrays.path}: row {number} of '{name}', {list(arch)}, is no architecture of this space")
-        if rows.setdefault(arch, number) != number:
-            raise BadInput(f"{arrays.path}: {list(arch)} is in the rows {rows[arch]} and {number} of '{name}'")
-    return rows

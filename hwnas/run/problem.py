@@ -1,0 +1,61 @@
+"""From a configuration to what a strategy is told: the space, the latencies, the budget."""
+
+from hwnas.core.budget import parse_budget
+from hwnas.core.config import validate
+from hwnas.core.errors import BadInput
+from hwnas.core.plugins import load
+from hwnas.core.progress import say, warn
+from hwnas.latency.install import table_path
+from hwnas.latency.model import LatencyModel
+from hwnas.latency.plain_sum import model_of
+from hwnas.latency.profiler import Profiler
+from hwnas.latency.published import open_published
+from hwnas.latency.table import LatencyTable, load_table
+from hwnas.run.config import RunConfig
+from hwnas.search.problem import Problem
+from hwnas.spaces import Space
+from hwnas.training.data import Data, open_data
+
+
+def data_of(config: RunConfig) -> Data:
+    resolution = config.space.own().get("resolution", 32)
+    return open_data(config.data.name, config.data.own(), resolution, config.seed)
+
+
+def space_of(config: RunConfig, channels: int, classes: int) -> Space:
+    plugin = load("spaces", config.space.name)
+    return plugin(validate(plugin.Settings, config.space.own(), "space"), channels=channels, classes=classes)
+
+
+def latency_of(config: RunConfig, space: Space, allow_mismatch: bool = False) -> LatencyModel:
+    """As published, or by the target's table; what that lacks is timed."""
+    statistic = parse_budget(config.budget).statistic
+    if config.latency is not None:
+        return open_published(space, config.latency, statistic)
+    return model_of(space, table_for(config, space, allow_mismatch), statistic)
+
+
+def table_for(config: RunConfig, space: Space, allow_mismatch: bool = False) -> LatencyTable:
+    """The target's table with all that `space` needs: measured where it lacks something, or as it was imported."""
+    if config.target.device == "imported":
+        table = load_table(path := table_path(config.target.name))
+        if not table.imported:
+            raise BadInput(
+                f"the target is an imported one, but {path} was measured", "give the profile its real device"
+            )
+        say(f"take care: latencies are {table.origin}")
+        return table
+    profiler = Profiler(config.target, settings=config.profile)
+    table = profiler.profile(space, allow_mismatch=allow_mismatch)
+    if predicted := table.predicted(space):
+        warn(f"{len(predicted)} of the space's operators were predicted, not timed (profile.most_operators)")
+    return table
+
+
+def problem_of(config: RunConfig, space: Space, latency: LatencyModel) -> Problem:
+    """Raises Infeasible at once when no network of the space fits the budget and the bounds."""
+    budget_ms = parse_budget(config.budget).resolve_ms(latency.predict(space.reference()))
+    limits = config.bounds.limits(space, config.target.precision)
+    problem = Problem(space, latency, budget_ms, config.seed, limits)
+    problem.check_feasible()
+    return problem
