@@ -33,7 +33,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`candidates`: within the budget, in the order of `shortlist`. `history`: a gradient search's epochs. `epochs`: those
+    """`candidates`: within the budget, in the order of `shortlist`. `history`: a gradient search's epochs. `epochs`:
     trained while searching, by all networks together; None where nothing was trained."""
 
     trials: list[Trial]

@@ -34,8 +34,8 @@ class TabularSettings(Settings):
     seconds_share: float = Field(default=1.0, gt=0)
     """12 epochs of a column of 200-epoch times are 0.06."""
     truth: str | None = None
-    """The column by which what was found is judged when the search is over, in the same unit; it may be the test's. None:
-    the column that was searched."""
+    """The column by which what was found is judged when the search is over, in the same unit; it may be the test's.
+    None: the column that was searched."""
 
 
 class Tabular(Estimator):

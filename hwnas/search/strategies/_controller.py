@@ -36,7 +36,7 @@ class Controller(nn.Module):
         return [tuple(arch) for arch in torch.stack(columns[1:], dim=1).tolist()]
 
     def log_softmaxes(self, archs: list[Arch]) -> list[Tensor]:
-        """Per choice [archs, options]: the log-probability of every option, given the options that each takes before."""
+        """Per choice [archs, options]: the log-probability of every option, given what each arch takes before."""
         taken = torch.tensor(archs)
         previous = torch.zeros(len(archs), dtype=torch.long)
         found: list[Tensor] = []

@@ -6,10 +6,11 @@ Objectives: error and latency, both as small as can be. A generation (section II
     survivors:  of parents and children together, front after front of the non-dominated sort; of the front that does
                 not fit whole, the least crowded.
 The budget is a constraint, and domination the constrained one (section VI-A; `_domination.py`).
-Deviations: a latency is predicted without judging the network, and constrained domination ranks whatever is over the budget
-behind all that is within; so such a child is repaired (random choices made cheaper) instead of being judged in vain. Crossover
-is uniform, for choices are no binary numbers; a mutant differs in one choice at least; a network is judged twice only
-where no new one is found. The front is `pareto` of the result; the network to ship is chosen from it as from any search.
+Deviations: a latency is predicted without judging the network, and constrained domination ranks whatever is over the
+budget behind all that is within; so such a child is repaired (random choices made cheaper) instead of being judged in
+vain. Crossover is uniform, for choices are no binary numbers; a mutant differs in one choice at least; a network is
+judged twice only where no new one is found. The front is `pareto` of the result; the network to ship is chosen from it
+as from any search.
 """
 
 import numpy as np
