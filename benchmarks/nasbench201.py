@@ -24,13 +24,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from paired import interval_90
 
+from hwnas.compare.paired import interval_90
 from hwnas.core.arch import Arch
 from hwnas.core.journal import Journal, Record
 from hwnas.core.plugins import load
 from hwnas.latency.tabular import TabularLatency
 from hwnas.search.estimators.tabular import Tabular, TabularSettings
+from hwnas.search.lookup import look_up
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer
 from hwnas.search.trial import Trial, ranked
@@ -109,13 +110,7 @@ def search(method: str, problem: Problem, score: Score, goes_on: Callable[[list[
     problem = replace(problem, space=ONE_HOT) if view == "one-hot" else problem
     strategy = plugin(problem, plugin.Settings(trials=MOST_QUERIES))
     assert isinstance(strategy, Proposer)
-    trials: list[Trial] = []
-    while goes_on(trials):
-        arch = strategy.ask()
-        ms = problem.latency.predict(arch)
-        trials.append(Trial(arch, score(arch), ms, ms))
-        strategy.tell(trials[-1])
-    return trials
+    return look_up(strategy, problem, score, goes_on)
 
 
 def simulated(method: str, seed: int) -> dict[str, Any]:

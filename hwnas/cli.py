@@ -44,19 +44,13 @@ Mismatch = Annotated[bool, Flag("--allow-mismatch", help="Use another device's t
 
 def _config(out: Path | None, file: Path | None, sets: list[str] | None, **flags: Any) -> "RunConfig":
     """Of the flags given; of the run directory, when only that is given."""
-    from hwnas.run.config import resolve
+    from hwnas.run.config import overrides, resolve
     from hwnas.run.directory import stored_config
 
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = overrides(**flags)
     if out and (out / "config.yaml").exists() and not given and not sets and not file:
         return stored_config(out)
-    values: dict[str, Any] = {k: given[k] for k in ("target", "budget", "seed") if k in given}
-    for section in ("space", "strategy", "data"):
-        if section in given:
-            values[section] = {"name": given[section]}
-    if "data_dir" in given:
-        values.setdefault("data", {})["dir"] = str(given["data_dir"])
-    return resolve(values, file, tuple(sets or ()))
+    return resolve(given, file, tuple(sets or ()))
 
 
 def _staged(
@@ -297,6 +291,52 @@ def explain(
 
     explanation = explain_run(run_dir or out or resolve({}).default_directory())
     typer.echo(json.dumps(explanation.facts()) if as_json else explanation.text())
+
+
+@app.command()
+def compare(
+    strategy: Annotated[Optional[list[str]], Flag(help="Repeat it, or a,b,c. Default: random,proxyless.")] = None,
+    budget: Annotated[Optional[list[str]], Flag(help="As of a run; repeat it, or a,b,c. Default: 60%.")] = None,
+    seeds: Annotated[int, Flag(min=1, help="How many.")] = 3,
+    seed: Annotated[int, Flag(min=0, help="The first of them.")] = 0,
+    workers: Annotated[int, Flag(min=1, help="Searches and trainings at once; what is timed runs alone.")] = 1,
+    target: Target = None,
+    space: Space = None,
+    data: DataName = None,
+    data_dir: DataDir = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    set_: Annotated[
+        Optional[list[str]], Flag("--set", help="As of a run; guided.trials=60 is of that strategy alone. Repeatable.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Several strategies, seeds and budgets: one table and one page, with paired differences and intervals."""
+    from hwnas.compare.cells import matrix
+    from hwnas.run.config import overrides
+
+    be_quiet(quiet)
+    flags = overrides(target=target, space=space, data=data, data_dir=data_dir)
+    strategies, budgets = _several(strategy, "random,proxyless"), _several(budget, "60%")
+    cells = matrix(flags, config, set_ or (), strategies, budgets, range(seed, seed + seeds), out)
+    if dry_run:
+        typer.echo("\n".join(cell.name for cell in cells.cells) + f"\n# {len(cells.cells)} searches in {cells.path}")
+        return
+    from hwnas.compare.run import compare as compare_all
+    from hwnas.compare.table import facts, text
+    from hwnas.report.comparison import write_comparison
+
+    compared = compare_all(cells, workers, quiet)
+    typer.echo(text(compared))
+    typer.echo(f"report.html   {write_comparison(compared)}")
+    if as_json:
+        typer.echo(json.dumps(facts(compared)))
+
+
+def _several(given: list[str] | None, default: str) -> list[str]:
+    return [name.strip() for text in given or [default] for name in text.split(",")]
 
 
 @app.command()

@@ -6,20 +6,15 @@ from math import floor, log10
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from hwnas.core.errors import HwnasError
 from hwnas.core.files import write_atomic
 from hwnas.report import charts, points
 from hwnas.report.data import RunData, gather
 from hwnas.report.strip import draw
 from hwnas.report.summary import rows
+from hwnas.report.template import fill
 from hwnas.run.result import NetworkResult
 from hwnas.search.collapse import verdict
-
-_TEMPLATE = Path(__file__).parent / "template"
 
 
 def write_report(run_dir: Path) -> Path:
@@ -30,14 +25,10 @@ def write_report(run_dir: Path) -> Path:
 
 
 def render(run: RunData) -> str:
-    environment = Environment(loader=FileSystemLoader(_TEMPLATE), autoescape=True, undefined=StrictUndefined)
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "sort_keys": True}
-    environment.filters |= {
-        "ms": partial(_ms, scale_ms=run.result.predicted_ms),
-        "percent": _percent,
-        "million": _million,
-    }
-    return environment.get_template("page.html").render(
+    filters = {"ms": partial(_ms, scale_ms=run.result.predicted_ms), "percent": _percent, "million": _million}
+    return fill(
+        "page.html",
+        filters,
         run=run,
         result=run.result,
         config=run.config,
@@ -49,8 +40,6 @@ def render(run: RunData) -> str:
         f"--out {shlex.quote(str(run.path) + '-again')}",
         **_latency_parts(run),
         **_search_parts(run),
-        css=Markup((_TEMPLATE / "page.css").read_text()),
-        plotly=Markup(get_plotlyjs()),
     )
 
 

@@ -92,6 +92,18 @@ def resolve(flags: dict[str, Any], file: Path | None = None, assignments: tuple[
     return config.model_copy(update=full)
 
 
+def overrides(**flags: Any) -> dict[str, Any]:
+    """Flags of the command line as `resolve` takes them; those that are None were not given."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    values: dict[str, Any] = {k: given[k] for k in ("target", "budget", "seed") if k in given}
+    for section in ("space", "strategy", "data"):
+        if section in given:
+            values[section] = {"name": given[section]}
+    if "data_dir" in given:
+        values.setdefault("data", {})["dir"] = str(given["data_dir"])
+    return values
+
+
 def _filled(group: str, plugin: PluginSettings, shared: dict[str, Any]) -> PluginSettings:
     """The section with every default written out. `shared`: keys that belong to all plug-ins of the group."""
     own = plugin.own()

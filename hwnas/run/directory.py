@@ -17,14 +17,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(path / ".lock")
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise BadInput(f"{path} is in use by another hwnas", "wait for it, or choose another --out") from error
-        except OSError as error:
-            storage_failed(path, error)
+        self._lock = held(path)
         sweep(path)
         try:
             self._claim()
@@ -47,6 +40,19 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+
+def held(path: Path) -> FileLock:
+    """The folder's lock, taken. Raises BadInput when another process has it."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise BadInput(f"{path} is in use by another hwnas", "wait for it, or choose another --out") from error
+    except OSError as error:
+        storage_failed(path, error)
+    return lock
 
 
 def stored_config(path: Path) -> RunConfig:

@@ -32,7 +32,7 @@ def fronts(points: np.ndarray, violations: np.ndarray) -> list[list[int]]:
 
 
 def crowding(points: np.ndarray) -> np.ndarray:
-    """[n]: of one front, the sides of the box between a point's neighbours, in units of the front; its ends infinite."""
+    """[n]: the sides of the box between a point's neighbours, in units of the front; its ends infinite."""
     distance = np.zeros(len(points))
     for values in points.T:
         order = np.argsort(values, kind="stable")

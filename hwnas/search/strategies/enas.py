@@ -9,10 +9,10 @@ Logits are bounded, c·tanh(z/T), against premature convergence; one layer of 10
 Adam at 0.0035 (the paper's cells). Deriving (section 2.4): networks are drawn from the controller and compared by the
 shared weights; here on the whole search split, beside exact projections of the controller's marginals on the budget.
 Deviations: R = exp(−cross-entropy), the paper's c/perplexity of language with c = 1, instead of a batch's accuracy,
-which is coarser. The latency enters as in `proxyless_rl.py`: R − μ·(latency/target − 1), μ learned. A warm-up without θ,
-for our searches take tens of epochs and not 150; for the same reason d is 0.9, not 0.999, and a step of θ comes for
-every 4 of ω (paper: 30 for 281). c = 2.5 and T = 5 are the paper's for language (cells: 1.1). No skip-connection target:
-skips are choices like the others.
+which is coarser. The latency enters as in `proxyless_rl.py`: R − μ·(latency/target − 1), μ learned. A warm-up without
+θ, for our searches take tens of epochs and not 150; for the same reason d is 0.9, not 0.999, and a step of θ comes for
+every 4 of ω (paper: 30 for 281). c = 2.5 and T = 5 are the paper's for language (cells: 1.1). No skip-connection
+target: skips are choices like the others.
 """
 
 from collections.abc import Callable
