@@ -5,6 +5,7 @@
     python benchmarks/paired.py benchmarks/configs/cifar10.yaml --data-dir DIR --seeds 1 --strategy spos
 
 Every seed is an ordinary run (`--out`/seed-N), so the command resumes; the figures are read from their result.json.
+`hwnas compare` does the same for several strategies and budgets, and writes a page.
 Accuracies are of the test split; latencies are medians measured on the target, interleaved within a run.
 """
 
@@ -12,10 +13,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import t
-
 import hwnas
+from hwnas.compare.paired import paired
 from hwnas.core.machine import cpu_name
 from hwnas.run.result import NetworkResult, Result
 
@@ -33,12 +32,6 @@ def run_seed(options: argparse.Namespace, seed: int) -> Result:
         result = run.finish()
         hwnas.write_report(run.path)
     return result
-
-
-def interval_90(values: np.ndarray) -> tuple[float, float]:
-    """Of the mean, by Student's t."""
-    half = t.ppf(0.95, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def print_seeds(results: list[Result]) -> None:
@@ -61,19 +54,16 @@ def print_seeds(results: list[Result]) -> None:
 def print_differences(results: list[Result]) -> None:
     kept = sum(bool(result.within_budget) for result in results)
     print(f"\nwinner within budget by measurement: {kept} of {len(results)}")
+    winners = {result.seed: points(result) for result in results}
     for rival in RIVALS:
-        others: list[NetworkResult | None] = [getattr(result, rival) for result in results]
-        pairs = [(r.accuracy, o.accuracy) for r, o in zip(results, others, strict=True) if o is not None]
-        differences = np.array(
-            [100 * (mine - theirs) for mine, theirs in pairs if mine is not None and theirs is not None]
-        )
-        if len(differences) < 2:
-            continue
-        low, high = interval_90(differences)
-        print(
-            f"winner − {rival}: mean {differences.mean():+.2f} points, 90 % interval {low:+.2f} to {high:+.2f}, "
-            f"{len(differences)} paired seeds"
-        )
+        found = paired(winners, {result.seed: points(getattr(result, rival)) for result in results})
+        if found is not None and found.n > 1:
+            between = f"{found.low:+.2f} to {found.high:+.2f}"
+            print(f"winner − {rival}: mean {found.mean:+.2f} points, 90 % interval {between}, {found.n} paired seeds")
+
+
+def points(network: Result | NetworkResult | None) -> float | None:
+    return None if network is None or network.accuracy is None else 100 * network.accuracy
 
 
 def main() -> None:

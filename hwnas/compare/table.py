@@ -134,11 +134,9 @@ def text(compared: Compared) -> str:
         parts.append(f"budget {section.budget} = {section.budget_ms:.4g} ms, {seeds} seed{'s' if seeds != 1 else ''}")
         cells = [[heading, *texts] for heading, texts in columns(section)]
         widths = [max(map(len, column)) for column in cells]
-        for line in zip(*cells, strict=True):
-            first, *rest = (
-                t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(line, widths, strict=True))
-            )
-            parts.append("  ".join((first, *rest)).rstrip())
+        for name, *numbers in zip(*cells, strict=True):
+            aligned = [number.rjust(width) for number, width in zip(numbers, widths[1:], strict=True)]
+            parts.append("  ".join((name.ljust(widths[0]), *aligned)).rstrip())
         parts.append("")
     parts += [f"no result: {name}: {why}" for name, why in compared.failed.items()]
     parts.append("in brackets: 90 % intervals over the seeds (Student's t); differences are paired by seed")

@@ -49,7 +49,7 @@ def measure(compared: Compared) -> str:
 
 def _part(compared: Compared, section: Section, number: int) -> dict[str, Any]:
     mine = [outcome for outcome in compared.outcomes if outcome.budget == section.budget]
-    found = {f"accuracy{number}": charts.accuracy_chart(section, mine, measure(compared))}
+    found = {f"accuracy{number}": charts.accuracy_chart(section, mine)}
     if curves := charts.progress_chart(compared, section, mine):
         found[f"progress{number}"] = curves
     table = columns(section)
