@@ -295,7 +295,9 @@ def explain(
 
 @app.command()
 def compare(
-    strategy: Annotated[Optional[list[str]], Flag(help="Repeat it, or a,b,c. Default: random,proxyless.")] = None,
+    strategy: Annotated[
+        Optional[list[str]], Flag(help="Repeat it, or a,b,c. Default: random and proxyless (or the file's).")
+    ] = None,
     budget: Annotated[Optional[list[str]], Flag(help="As of a run; repeat it, or a,b,c. Default: 60%.")] = None,
     seeds: Annotated[int, Flag(min=1, help="How many.")] = 3,
     seed: Annotated[int, Flag(min=0, help="The first of them.")] = 0,
@@ -319,8 +321,8 @@ def compare(
 
     be_quiet(quiet)
     flags = overrides(target=target, space=space, data=data, data_dir=data_dir)
-    strategies, budgets = _several(strategy, "random,proxyless"), _several(budget, "60%")
-    cells = matrix(flags, config, set_ or (), strategies, budgets, range(seed, seed + seeds), out)
+    chosen = range(seed, seed + seeds)
+    cells = matrix(flags, config, set_ or (), _several(strategy), _several(budget), chosen, out)
     if dry_run:
         typer.echo("\n".join(cell.name for cell in cells.cells) + f"\n# {len(cells.cells)} searches in {cells.path}")
         return
@@ -335,8 +337,8 @@ def compare(
         typer.echo(json.dumps(facts(compared)))
 
 
-def _several(given: list[str] | None, default: str) -> list[str]:
-    return [name.strip() for text in given or [default] for name in text.split(",")]
+def _several(given: list[str] | None) -> list[str]:
+    return [name.strip() for text in given or () for name in text.split(",")]
 
 
 @app.command()

@@ -224,3 +224,16 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     while Path(f"/proc/{child}").exists() and "(zombie)" not in Path(f"/proc/{child}/status").read_text():
         assert time.monotonic() < deadline, "the worker lives on"
         time.sleep(0.02)
+
+
+def test_a_file_s_settings_are_of_the_strategy_it_names(table: Path) -> None:
+    Path("c.yaml").write_text("strategy: {name: nsga2, population: 5}\nbudget: 40%\n")
+    words = arguments(table, trials="nsga2.trials=7")
+    command = [*words[:3], *words[5:], "--config", "c.yaml", "--seeds", 1, "--out", "c", "--json"]  # no --strategy
+    found = told(hwnas(*command))
+    assert [(o["strategy"], o["budget"], o["queries"]) for o in found["outcomes"]] == [
+        ("random", "40%", 6),
+        ("nsga2", "40%", 7),
+    ]
+    Path("c.yaml").write_text("strategy: 3\n")
+    assert hwnas(*command).code == 2

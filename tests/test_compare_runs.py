@@ -61,7 +61,7 @@ def test_published_latencies_are_searched_and_never_measured(on_cells: list[str]
 @pytest.mark.slow
 def test_whole_runs_killed_and_resumed_by_two_workers(workspace: Path) -> None:
     command = ["compare", "--config", "tiny.yaml", "--strategy", "random,enas", "--set", "random.trials=2"]
-    command += ["--seeds", "2", "--out", "c", "--workers", "2", "--json"]
+    command += ["--seeds", "1", "--out", "c", "--workers", "2", "--json"]
     process = start(*command, folder=workspace)
     deadline = time.monotonic() + 300
     while not list(Path("c").rglob("result.json")):
@@ -71,13 +71,13 @@ def test_whole_runs_killed_and_resumed_by_two_workers(workspace: Path) -> None:
     process.communicate()
     found = json.loads(hwnas(*command).stdout.splitlines()[-1])
     mine = [o for o in found["outcomes"] if o["strategy"] in ("random", "enas")]
-    assert [(o["strategy"], o["seed"]) for o in mine] == [("random", 0), ("enas", 0), ("random", 1), ("enas", 1)]
+    assert [(o["strategy"], o["seed"]) for o in mine] == [("random", 0), ("enas", 0)]
     for outcome in mine:
         assert 0 <= outcome["accuracy"] <= 1 and outcome["regret"] is None
         (folder,) = Path("c", outcome["strategy"]).glob(f"*/seed-{outcome['seed']}")
         result = load_result(folder)
         assert (result.accuracy, result.arch) == (outcome["accuracy"], outcome["arch"])
         assert (folder / "bundle" / "model.onnx").exists()
-    assert [o["seed"] for o in found["outcomes"] if o["strategy"] == "reference"] == [0, 1]
+    assert [o["seed"] for o in found["outcomes"] if o["strategy"] == "reference"] == [0]
     assert {row["strategy"] for row in found["rows"]} >= {"random", "enas", "reference"}
     assert "reference" in next(row for row in found["rows"] if row["strategy"] == "enas")["against"]

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import hwnas
+from published import arguments, write
 from report_run import MadeRun
 
 from hwnas.report.page import write_report
@@ -59,7 +61,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             folder = tmp_path_factory.mktemp(name)
             patch.chdir(folder)
             found[name] = write_report(MadeRun(folder, **settings).path)
+        found["comparison"] = _comparison(tmp_path_factory.mktemp("comparison"), patch)
     return found
+
+
+def _comparison(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Of published tables: it has every kind of chart."""
+    patch.chdir(folder)
+    outcome = hwnas(*arguments(write(folder)), "--seeds", 2, "--out", "c")
+    assert outcome.code == 0, outcome.stderr
+    return folder / "c" / "report.html"
 
 
 def see(browser, page: Path, width: int) -> None:
@@ -73,7 +84,7 @@ def see(browser, page: Path, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["finished", "searched", "ask-tell", "hostile"])
+@pytest.mark.parametrize("name", ["finished", "searched", "ask-tell", "hostile", "comparison"])
 def test_the_page_is_silent_self_contained_and_fits(browser, pages: dict[str, Path], name: str, width: int):
     see(browser, pages[name], width)
     assert browser.get_log("browser") == []
@@ -105,8 +116,9 @@ def test_charts_and_strips_are_drawn(browser, pages: dict[str, Path], width: int
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_text_is_large_enough_to_read(browser, pages: dict[str, Path], width: int):
-    see(browser, pages["finished"], width)
+@pytest.mark.parametrize("name", ["finished", "comparison"])
+def test_text_is_large_enough_to_read(browser, pages: dict[str, Path], name: str, width: int):
+    see(browser, pages[name], width)
     sizes = browser.execute_script(
         "return [...document.querySelectorAll('main p, main td, main th, main dd, main dt, main text')]"
         ".filter(e => e.textContent.trim() && e.getClientRects().length)"

@@ -2,14 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hwnas.core.budget import parse_budget
+from hwnas.core.config import read_yaml
+from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
-from hwnas.run.config import RunConfig, resolve
+from hwnas.run.config import DEFAULTS, RunConfig, resolve_values
 from hwnas.search.strategies import Proposer
 
 
@@ -74,16 +77,24 @@ def matrix(
     seeds: Sequence[int],
     out: Path | None,
 ) -> Matrix:
-    """An assignment to a strategy's name, `guided.trials=60`, is of that strategy alone; `strategy.…` is of all.
+    """Without strategies: random search and the configured one; without budgets: the configured one.
 
-    Raises BadInput for anything unknown or impossible, before any work.
+    What the file sets of a strategy, and an assignment to a strategy's name (`guided.trials=60`), is of that strategy
+    alone; `strategy.…` is of all. Raises BadInput for anything unknown or impossible, before any work.
     """
-    labels = {label(name): name for name in strategies}
-    written = list(dict.fromkeys(str(parse_budget(budget)) for budget in budgets))
+    values = read_yaml(file) if file else {}
+    configured = _section(values.pop("strategy", {}))
+    labels = {label(name): name for name in strategies or ("random", configured["name"])}
     resolved = {
-        short: resolve(flags | {"strategy": {"name": name}}, file, _own(assignments, short, list(labels)))
+        short: resolve_values(
+            deepcopy(values),
+            flags | {"strategy": configured if name == configured["name"] else {"name": name}},
+            _own(assignments, short, list(labels)),
+        )
         for short, name in labels.items()
     }
+    budgets = budgets or [config.budget for config in resolved.values()]
+    written = list(dict.fromkeys(str(parse_budget(budget)) for budget in budgets))
     configs = [
         (short, config.model_copy(update={"budget": budget, "seed": seed}))
         for seed in seeds
@@ -110,6 +121,14 @@ def _own(assignments: Sequence[str], strategy: str, everyone: list[str]) -> tupl
         elif first not in everyone:
             found.append(assignment)
     return tuple(found)
+
+
+def _section(given: Any) -> dict[str, Any]:
+    """A file's `strategy`, with its name; the default one where it has none. Raises BadInput when it is no section."""
+    found = {"name": given} if isinstance(given, str) else given
+    if not isinstance(found, dict):
+        raise BadInput(f"configuration: 'strategy' must be a name or a section, not {given!r}")
+    return {"name": DEFAULTS["strategy"]} | found
 
 
 def _folder(strategy: str, config: RunConfig) -> Path:

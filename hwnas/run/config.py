@@ -65,7 +65,7 @@ class RunConfig(Settings):
 
 
 _PLUGINS = ("space", "data", "strategy", "estimator")
-_DEFAULTS = {"target": "cpu", "space": "mobile", "data": "digits", "strategy": "proxyless"}
+DEFAULTS = {"target": "cpu", "space": "mobile", "data": "digits", "strategy": "proxyless"}
 
 
 def resolve(flags: dict[str, Any], file: Path | None = None, assignments: tuple[str, ...] = ()) -> RunConfig:
@@ -73,9 +73,14 @@ def resolve(flags: dict[str, Any], file: Path | None = None, assignments: tuple[
 
     Raises BadInput for anything unknown or impossible, before any work.
     """
-    values = _expanded(read_yaml(file)) if file else {}
+    return resolve_values(read_yaml(file) if file else {}, flags, assignments)
+
+
+def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: tuple[str, ...] = ()) -> RunConfig:
+    """As `resolve`, of a file that was read already."""
+    values = _expanded(values)
     _merge(values, flags)
-    values = _expanded(_DEFAULTS | values)
+    values = _expanded(DEFAULTS | values)
     for assignment in assignments:
         assign(values, assignment)
     config = validate(RunConfig, _expanded(values), "configuration")
@@ -118,8 +123,8 @@ def _expanded(values: dict[str, Any]) -> dict[str, Any]:
     for section, value in values.items():
         if section in _PLUGINS and isinstance(value, str):
             expanded[section] = {"name": value}
-        elif section in _PLUGINS and isinstance(value, dict) and section in _DEFAULTS:
-            expanded[section] = {"name": _DEFAULTS[section]} | value
+        elif section in _PLUGINS and isinstance(value, dict) and section in DEFAULTS:
+            expanded[section] = {"name": DEFAULTS[section]} | value
         elif section == "target" and isinstance(value, str):
             expanded[section] = load_target(value).model_dump()
     return expanded
