@@ -96,6 +96,8 @@ def _run(cells: list[Cell], workers: int, quiet: bool) -> dict[str, str]:
     failed: dict[str, str] = {}
     last = "search" if cells and cells[0].has_truth else "finish"
     stages = list(STAGES)[: list(STAGES).index(last) + 1] if workers > 1 else [last]
+    if cells and workers > 1 and cells[0].config.compute.threads == 0:
+        say("compare: every worker takes all cores; with --set compute.threads=1 they share them")
     for stage in stages:
         todo = [cell for cell in cells if cell.name not in failed and not _has_done(cell, last)]
         at_once = workers if STAGES[stage] == TOGETHER else 1

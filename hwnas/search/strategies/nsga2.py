@@ -11,6 +11,9 @@ budget behind all that is within; so such a child is repaired (random choices ma
 vain. Crossover is uniform, for choices are no binary numbers; a mutant differs in one choice at least; a network is
 judged twice only where no new one is found. The front is `pareto` of the result; the network to ship is chosen from it
 as from any search.
+
+Measured (docs/compare.md): NAS-Bench-201 on a Pixel 3, 100 queries, 50 seeds: regret 0.74 points at 60 % of the
+reference's latency (random search 0.85), 0.78 at 40 % (random 0.56): of use for the front, not for a single budget.
 """
 
 import numpy as np
