@@ -8,6 +8,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from hwnas.cli_compare import compare
+from hwnas.cli_flags import (
+    BudgetText,
+    ConfigFile,
+    DataDir,
+    DataName,
+    DryRun,
+    Flag,
+    Json,
+    Mismatch,
+    Out,
+    Quiet,
+    Seed,
+    Set,
+    Space,
+    Strategy,
+    Target,
+)
 from hwnas.cli_table import table
 from hwnas.core.errors import HwnasError
 from hwnas.core.progress import be_quiet, say
@@ -24,22 +42,6 @@ app = typer.Typer(
     help="Hardware-aware neural architecture search: profile a device, search under a latency budget, ship what was "
     "measured.",
 )
-
-Flag = typer.Option
-Target = Annotated[Optional[str], Flag(help="A target's name, or the path of its YAML profile. Default: cpu.")]
-Space = Annotated[Optional[str], Flag(help="The search space. Default: mobile.")]
-Strategy = Annotated[Optional[str], Flag(help="The search method. Default: proxyless.")]
-DataName = Annotated[Optional[str], Flag("--data", help="The data set. Default: digits.")]
-DataDir = Annotated[Optional[Path], Flag(help="The data set's folder.")]
-BudgetText = Annotated[Optional[str], Flag("--budget", help="12ms, 12ms@p90, or 60% of the reference. Default: 60%.")]
-Seed = Annotated[Optional[int], Flag(help="Equal seeds give equal searches. Default: 0.")]
-Out = Annotated[Optional[Path], Flag(help="The run directory. The same command resumes it.")]
-ConfigFile = Annotated[Optional[Path], Flag("--config", help="Settings from a YAML file; flags override it.")]
-Set = Annotated[Optional[list[str]], Flag("--set", help="Any setting, e.g. --set search.epochs=50. Repeatable.")]
-DryRun = Annotated[bool, Flag("--dry-run", help="Say what would be done, and stop.")]
-Json = Annotated[bool, Flag("--json", help="The last line on stdout is one JSON object.")]
-Quiet = Annotated[bool, Flag("--quiet", help="No progress on stderr.")]
-Mismatch = Annotated[bool, Flag("--allow-mismatch", help="Use another device's table; the bundle records it.")]
 
 
 def _config(out: Path | None, file: Path | None, sets: list[str] | None, **flags: Any) -> "RunConfig":
@@ -294,54 +296,6 @@ def explain(
 
 
 @app.command()
-def compare(
-    strategy: Annotated[
-        Optional[list[str]], Flag(help="Repeat it, or a,b,c. Default: random and proxyless (or the file's).")
-    ] = None,
-    budget: Annotated[Optional[list[str]], Flag(help="As of a run; repeat it, or a,b,c. Default: 60%.")] = None,
-    seeds: Annotated[int, Flag(min=1, help="How many.")] = 3,
-    seed: Annotated[int, Flag(min=0, help="The first of them.")] = 0,
-    workers: Annotated[int, Flag(min=1, help="Searches and trainings at once; what is timed runs alone.")] = 1,
-    target: Target = None,
-    space: Space = None,
-    data: DataName = None,
-    data_dir: DataDir = None,
-    out: Out = None,
-    config: ConfigFile = None,
-    set_: Annotated[
-        Optional[list[str]], Flag("--set", help="As of a run; guided.trials=60 is of that strategy alone. Repeatable.")
-    ] = None,
-    dry_run: DryRun = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Several strategies, seeds and budgets: one table and one page, with paired differences and intervals."""
-    from hwnas.compare.cells import matrix
-    from hwnas.run.config import overrides
-
-    be_quiet(quiet)
-    flags = overrides(target=target, space=space, data=data, data_dir=data_dir)
-    chosen = range(seed, seed + seeds)
-    cells = matrix(flags, config, set_ or (), _several(strategy), _several(budget), chosen, out)
-    if dry_run:
-        typer.echo("\n".join(cell.name for cell in cells.cells) + f"\n# {len(cells.cells)} searches in {cells.path}")
-        return
-    from hwnas.compare.run import compare as compare_all
-    from hwnas.compare.table import facts, text
-    from hwnas.report.comparison import write_comparison
-
-    compared = compare_all(cells, workers, quiet)
-    typer.echo(text(compared))
-    typer.echo(f"report.html   {write_comparison(compared)}")
-    if as_json:
-        typer.echo(json.dumps(facts(compared)))
-
-
-def _several(given: list[str] | None) -> list[str]:
-    return [name.strip() for text in given or () for name in text.split(",")]
-
-
-@app.command()
 def targets(as_json: Json = False) -> None:
     """The targets known here, and what each needs."""
     from hwnas.run.profiling import known_targets
@@ -381,6 +335,7 @@ def doctor(as_json: Json = False) -> None:
     health.raise_for_failure()
 
 
+app.command()(compare)
 app.add_typer(table, name="table")
 
 

@@ -1,0 +1,22 @@
+"""The options that several verbs have."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+Flag = typer.Option
+Target = Annotated[Optional[str], Flag(help="A target's name, or the path of its YAML profile. Default: cpu.")]
+Space = Annotated[Optional[str], Flag(help="The search space. Default: mobile.")]
+Strategy = Annotated[Optional[str], Flag(help="The search method. Default: proxyless.")]
+DataName = Annotated[Optional[str], Flag("--data", help="The data set. Default: digits.")]
+DataDir = Annotated[Optional[Path], Flag(help="The data set's folder.")]
+BudgetText = Annotated[Optional[str], Flag("--budget", help="12ms, 12ms@p90, or 60% of the reference. Default: 60%.")]
+Seed = Annotated[Optional[int], Flag(help="Equal seeds give equal searches. Default: 0.")]
+Out = Annotated[Optional[Path], Flag(help="The run directory. The same command resumes it.")]
+ConfigFile = Annotated[Optional[Path], Flag("--config", help="Settings from a YAML file; flags override it.")]
+Set = Annotated[Optional[list[str]], Flag("--set", help="Any setting, e.g. --set search.epochs=50. Repeatable.")]
+DryRun = Annotated[bool, Flag("--dry-run", help="Say what would be done, and stop.")]
+Json = Annotated[bool, Flag("--json", help="The last line on stdout is one JSON object.")]
+Quiet = Annotated[bool, Flag("--quiet", help="No progress on stderr.")]
+Mismatch = Annotated[bool, Flag("--allow-mismatch", help="Use another device's table; the bundle records it.")]
