@@ -9,9 +9,10 @@ budget there, or less accurate. Accuracies are of the test split, as each networ
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import hwnas
+from paired import finished
+
 from hwnas.core.budget import parse_budget
 from hwnas.core.machine import cpu_name
 from hwnas.core.seeds import derive
@@ -34,14 +35,8 @@ class Found(NamedTuple):
 
 
 def search(target: str, seed: int, options: argparse.Namespace) -> Found:
-    flags: dict[str, Any] = {"seed": seed, "target": target}
-    if options.data_dir:
-        flags["data"] = {"dir": str(options.data_dir)}
-    config = hwnas.resolve(flags, options.config)
-    with hwnas.Run(config, options.out / f"{target}-seed-{seed}") as run:
-        result = run.finish()
-        hwnas.write_report(run.path)
-        return Found(run.space, result)
+    out = options.out / f"{target}-seed-{seed}"
+    return Found(*finished({"seed": seed, "target": target}, options.config, options.data_dir, out))
 
 
 def times_ms(target_name: str, found: dict[str, Found], seed: int) -> dict[str, float]:

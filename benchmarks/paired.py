@@ -17,21 +17,23 @@ import hwnas
 from hwnas.compare.paired import paired
 from hwnas.core.machine import cpu_name
 from hwnas.run.result import NetworkResult, Result
+from hwnas.spaces import Space
 
 RIVALS = ("reference", "reference_scaled", "random")
 
 
-def run_seed(options: argparse.Namespace, seed: int) -> Result:
-    flags: dict[str, Any] = {"seed": seed}
-    if options.strategy:
-        flags["strategy"] = {"name": options.strategy}
-    if options.data_dir:
-        flags["data"] = {"dir": str(options.data_dir)}
-    config = hwnas.resolve(flags, options.config)
-    with hwnas.Run(config, options.out / f"seed-{seed}") as run:
+def finished(flags: dict[str, Any], file: Path, data_dir: Path | None, out: Path) -> tuple[Space, Result]:
+    """An ordinary run, with its page. `file`: its configuration, which `flags` override."""
+    data = {"data": {"dir": str(data_dir)}} if data_dir else {}
+    with hwnas.Run(hwnas.resolve(flags | data, file), out) as run:
         result = run.finish()
         hwnas.write_report(run.path)
-    return result
+        return run.space, result
+
+
+def run_seed(options: argparse.Namespace, seed: int) -> Result:
+    strategy = {"strategy": {"name": options.strategy}} if options.strategy else {}
+    return finished({"seed": seed} | strategy, options.config, options.data_dir, options.out / f"seed-{seed}")[1]
 
 
 def print_seeds(results: list[Result]) -> None:
@@ -74,7 +76,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    options.out = options.out or Path("runs") / options.config.stem
+    options.out = options.out or Path("runs") / "-".join(filter(None, (options.config.stem, options.strategy)))
     results = [run_seed(options, seed) for seed in range(options.seeds)]
     print(f"{cpu_name()}, {options.seeds} seeds, {options.config}\n")
     print_seeds(results)

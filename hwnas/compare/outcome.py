@@ -132,4 +132,5 @@ def _predicted_budget_ms(result: Result) -> float:
 def _latency_ms(network: Result | NetworkResult, budget: str) -> float:
     if network.measured_ms is not None:
         return network.measured_ms.p90 if parse_budget(budget).statistic == "p90" else network.measured_ms.median
-    return network.predicted_ms if network.predicted_ms is not None else float("nan")
+    assert network.predicted_ms is not None, "a network that is not measured was predicted"
+    return network.predicted_ms

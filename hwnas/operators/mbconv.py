@@ -1,5 +1,7 @@
 """Mobile inverted bottleneck (MobileNetV2, arXiv:1801.04381; squeeze-excitation: MobileNetV3, arXiv:1905.02244)."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from hwnas.operators import operator
@@ -32,15 +34,25 @@ class SqueezeExcite(nn.Module):
         return cls(channels, round_channels(channels / 4), "relu", nn.Hardsigmoid())
 
 
-class MBConv(nn.Module):
-    """Expand 1×1 (unless the expansion is 1), depthwise k×k, project 1×1; the shortcut where shapes agree."""
+class InvertedBottleneck(nn.Module):
+    """Expand 1×1 (unless the middle is as wide as the input), depthwise k×k, squeeze-excitation, project 1×1; the
+    shortcut where shapes agree. `excite`: middle channels → the squeeze-excitation, None for none.
+    """
 
-    def __init__(self, channels: int, out: int, kernel: int, stride: int, expand: int, act: str, se: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        middle: int,
+        out: int,
+        kernel: int,
+        stride: int,
+        act: str,
+        excite: Callable[[int], nn.Module] | None,
+    ) -> None:
         super().__init__()
-        middle = channels * expand
-        self.expand = ConvNorm(channels, middle, 1, act=act) if expand > 1 else None
+        self.expand = ConvNorm(channels, middle, 1, act=act) if middle != channels else None
         self.depthwise = ConvNorm(middle, middle, kernel, stride, groups=middle, act=act)
-        self.se = SqueezeExcite.v3(middle) if se else None
+        self.se = excite(middle) if excite else None
         self.project = ConvNorm(middle, out, 1)
         self.shortcut = stride == 1 and channels == out
 
@@ -58,4 +70,5 @@ def mbconv(
     input_shape: tuple[int, ...], *, out: int, kernel: int, stride: int, expand: int, act: str, se: bool = False
 ) -> nn.Module:
     """[channels, height, width] → [out, ⌈height/stride⌉, ⌈width/stride⌉]."""
-    return MBConv(input_shape[0], out, kernel, stride, expand, act, se)
+    channels = input_shape[0]
+    return InvertedBottleneck(channels, channels * expand, out, kernel, stride, act, SqueezeExcite.v3 if se else None)

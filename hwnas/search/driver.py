@@ -89,8 +89,7 @@ def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
 
 def _judge(problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str) -> Trial:
     start = monotonic()
-    predicted = problem.latency.predict(arch)
-    trial = Trial(arch, accuracy(arch), predicted, problem.latency.predict_p95(arch))
+    trial = problem.trial(arch, accuracy(arch))
     journal.append(kind, **trial.facts(), spent_seconds=monotonic() - start)
     return trial
 

@@ -18,7 +18,6 @@ def look_up(
     trials: list[Trial] = []
     while goes_on(trials):
         arch = strategy.ask()
-        ms, p95_ms = problem.latency.predict(arch), problem.latency.predict_p95(arch)
-        trials.append(Trial(arch, accuracy(arch), ms, p95_ms))
+        trials.append(problem.trial(arch, accuracy(arch)))
         strategy.tell(trials[-1])
     return trials

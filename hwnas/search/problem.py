@@ -12,6 +12,7 @@ from hwnas.latency.additive import Additive
 from hwnas.latency.model import LatencyModel
 from hwnas.search.bounds import Limit
 from hwnas.search.projection import Bound, extreme, project
+from hwnas.search.trial import Trial
 from hwnas.spaces import Space
 
 _TRIES = 50
@@ -43,6 +44,10 @@ class Problem:
     @property
     def additive(self) -> Additive:
         return self.latency.additive
+
+    def trial(self, arch: Arch, accuracy: float) -> Trial:
+        """With what the model predicts."""
+        return Trial(arch, accuracy, self.latency.predict(arch), self.latency.predict_p95(arch))
 
     def feasible(self, arch: Arch) -> bool:
         if not self.space.valid(arch) or self.additive.sum(arch) > self._most_ms:
