@@ -77,3 +77,18 @@ def write_imagefolder(folder: Path, test: str = "val") -> None:
             write_image(folder / part / name / "grey.png", (16, 16), "L", seed=label + 4)
             write_image(folder / part / name / "palette.png", (20, 18), "P", seed=label + 6)
             write_image(folder / part / name / "clear.PNG", (20, 18), "RGBA", seed=label + 8)
+
+
+def write_text(folder: Path, words: int = 30, lines: int = 60) -> None:
+    """train, valid and test of sentences in which a word mostly decides the next."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 4 * lines), ("valid", lines), ("test", lines)):
+        text = []
+        for _ in range(count):
+            sentence = [int(rng.integers(words))]
+            while len(sentence) < 8:
+                sentence.append((3 * sentence[-1] + int(rng.integers(2))) % words)
+            text.append(" ".join(f"w{number}" for number in sentence))
+        if part == "train":
+            text.append(" ".join(f"w{number}" for number in range(words)))
+        (folder / f"{part}.txt").write_text("\n".join(text) + "\n")

@@ -96,7 +96,7 @@ def _files(folder: Path, manifest: Manifest) -> Check:
 
 
 def _samples(path: Path) -> tuple[Tensor, Tensor]:
-    """Inputs [n, channels, height, width] and logits [n, classes]. safetensors checks its header against the file's
+    """Inputs [n, channels, height, width] or [n, 1 + state], and logits [n, classes]. safetensors checks its header against the file's
     size, so nothing larger than the file is allocated.
     """
     try:
@@ -105,8 +105,8 @@ def _samples(path: Path) -> tuple[Tensor, Tensor]:
     except (safetensors.SafetensorError, KeyError) as error:
         raise BadInput(f"{path} holds no samples: {error}", "export the network again") from error
     sound = all(t.dtype == torch.float32 and bool(t.isfinite().all()) for t in (inputs, logits))
-    if not sound or inputs.dim() != 4 or logits.dim() != 2 or not 0 < len(inputs) == len(logits):
-        raise BadInput(f"{path} holds no samples: it needs float32 inputs [n, c, h, w] and logits [n, classes]")
+    if not sound or inputs.dim() not in (2, 4) or logits.dim() != 2 or not 0 < len(inputs) == len(logits):
+        raise BadInput(f"{path} holds no samples: it needs float32 inputs [n, c, h, w] or [n, 1 + state], and logits")
     return inputs, logits
 
 

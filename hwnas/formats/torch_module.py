@@ -19,7 +19,12 @@ from torch import Tensor, fx, nn
 from hwnas.core.errors import BadInput
 from hwnas.formats.reader import OnnxGraph, attributes
 
-_TYPES = {TensorProto.FLOAT: torch.float32, TensorProto.FLOAT16: torch.float16, TensorProto.BFLOAT16: torch.bfloat16}
+_TYPES = {
+    TensorProto.FLOAT: torch.float32,
+    TensorProto.FLOAT16: torch.float16,
+    TensorProto.BFLOAT16: torch.bfloat16,
+    TensorProto.INT64: torch.int64,
+}
 
 
 def to_module(graph: OnnxGraph) -> fx.GraphModule:
@@ -183,8 +188,14 @@ def _gemm(n: _Node) -> fx.Node:
 
 def _cast(n: _Node) -> fx.Node:
     if n.a["to"] not in _TYPES:
-        raise n.refuse("only to floating point")
+        raise n.refuse("only to floating point, and to int64")
     return n.call(Tensor.to, n.x(0), _TYPES[n.a["to"]])
+
+
+def _gather(n: _Node) -> fx.Node:
+    if n.a.get("axis", 0) != 0:
+        raise n.refuse("only rows of a table")
+    return n.call(operator.getitem, n.x(0), n.x(1))
 
 
 def _same(n: _Node) -> fx.Node:
@@ -201,6 +212,9 @@ _OPERATORS: dict[str, Callable[[_Node], fx.Node]] = {
     "Gemm": _gemm,
     "MatMul": _plain(torch.matmul),
     "Add": _plain(torch.add),
+    "Sub": _plain(torch.sub),
+    "Gather": _gather,
+    "Tanh": _plain(torch.tanh),
     "Mul": _plain(torch.mul),
     "Concat": lambda n: n.call(torch.cat, n.all(), n.a["axis"]),
     "Relu": _plain(F.relu),

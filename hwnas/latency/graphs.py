@@ -24,7 +24,7 @@ def operator_graph(spec: OpSpec, runtime: Runtime) -> bytes:
 
 
 def network_graph(space: Space, arch: Arch, runtime: Runtime) -> bytes:
-    return _graph(lambda: space.build(arch), space.input_shape, runtime)
+    return _graph(lambda: space.build(arch), space.shape_of(arch), runtime)
 
 
 def _graph(make: Callable[[], nn.Module], input_shape: tuple[int, ...], runtime: Runtime) -> bytes:

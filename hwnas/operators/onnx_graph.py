@@ -56,7 +56,7 @@ class _Graph:
         if node.op == "call_module":
             module = traced.get_submodule(str(node.target))
             key: Any = type(module)
-        elif node.op == "call_function":
+        elif node.op in ("call_function", "call_method"):
             module, key = None, node.target
         else:
             raise Untranslatable(f"{node.op} {node.target}")
@@ -80,7 +80,8 @@ class _Graph:
 
 
 def _typed(node: fx.Node) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(node.name, TensorProto.FLOAT, ["batch", *_shape(node)[1:]])
+    kind = TensorProto.INT64 if node.meta["tensor_meta"].dtype == torch.int64 else TensorProto.FLOAT
+    return helper.make_tensor_value_info(node.name, kind, ["batch", *_shape(node)[1:]])
 
 
 def _shape(node: fx.Node) -> tuple[int, ...]:
@@ -113,9 +114,22 @@ def _batch_norm(graph: _Graph, node: fx.Node, norm: nn.BatchNorm2d) -> None:
 
 
 def _relu6(graph: _Graph, node: fx.Node, _: nn.Module) -> None:
-    low = graph.weight(f"{node.name}.min", np.array(0, np.float32))
-    high = graph.weight(f"{node.name}.max", np.array(6, np.float32))
-    graph.emit("Clip", node, low, high)
+    _clip(graph, node, 0, 6)
+
+
+def _clamp(graph: _Graph, node: fx.Node, _: None) -> None:
+    _clip(graph, node, *node.args[1:])
+
+
+def _clip(graph: _Graph, node: fx.Node, low: Any, high: Any) -> None:
+    ends = {"min": low, "max": high}
+    graph.emit(
+        "Clip", node, *(graph.weight(f"{node.name}.{key}", np.array(end, np.float32)) for key, end in ends.items())
+    )
+
+
+def _embedding(graph: _Graph, node: fx.Node, table: nn.Embedding) -> None:
+    graph.chain("Gather", [graph.weight(f"{node.name}.weight", table.weight), str(node.args[0])], node.name)
 
 
 def _linear(graph: _Graph, node: fx.Node, linear: nn.Linear) -> None:
@@ -173,9 +187,10 @@ def _channel_shuffle(graph: _Graph, node: fx.Node, shuffle: nn.ChannelShuffle) -
 
 
 def _some_channels(graph: _Graph, node: fx.Node, _: None) -> None:
-    """`x[:, first:last]`."""
+    """`x[:, first:last]`; for matrices also `x[..., first:last]`."""
     place: Any = node.args[1]
-    if not isinstance(place, tuple) or len(place) != 2 or place[0] != slice(None) or place[1].step is not None:
+    whole = (slice(None), Ellipsis) if len(_shape(node)) == 2 else (slice(None),)
+    if not isinstance(place, tuple) or len(place) != 2 or place[0] not in whole or place[1].step is not None:
         raise Untranslatable(f"indexing with {place}")
     ends = {"starts": place[1].start or 0, "ends": np.iinfo(np.int64).max if place[1].stop is None else place[1].stop}
     values = [*ends.items(), ("axes", 1), ("steps", 1)]
@@ -208,6 +223,13 @@ _WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
     nn.ChannelShuffle: _channel_shuffle,
     nn.Flatten: _plain("Flatten", axis=1),
     nn.Identity: _plain("Identity"),
+    nn.Embedding: _embedding,
+    "long": _plain("Cast", to=TensorProto.INT64),
+    torch.clamp: _clamp,
+    torch.relu: _plain("Relu"),
+    torch.sigmoid: _plain("Sigmoid"),
+    torch.tanh: _plain("Tanh"),
+    operator.sub: _plain("Sub"),
     operator.add: _plain("Add"),
     operator.mul: _product,
     operator.getitem: _some_channels,

@@ -29,6 +29,9 @@ def summary(result: Result) -> str:
             f"{network.params / 1e6:>8.3f}M{network.macs / 1e6:>7.2f}M",
         ]
         lines.append("".join(cells))
+    judged = [f"{role} {network.perplexity:.2f}" for role, network in rows(result) if network.perplexity is not None]
+    if judged:
+        lines.append(f"test perplexity: {', '.join(judged)}")
     kept = {True: f"within budget, {result.known}", False: f"OVER BUDGET, {result.known}", None: "not known yet"}
     verdict = result.latency_origin or kept[result.within_budget]
     lines.append(f"budget {result.budget} = {result.budget_ms:.4f} ms: {verdict}")

@@ -83,7 +83,9 @@ def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: t
     values = _expanded(DEFAULTS | values)
     for assignment in assignments:
         assign(values, assignment)
-    config = validate(RunConfig, _expanded(values), "configuration")
+    values = _expanded(values)
+    suited = load("datasets", values["data"]["name"]).recipe
+    config = validate(RunConfig, values | {k: own | values.get(k, {}) for k, own in suited.items()}, "configuration")
     parse_budget(config.budget)
     full = {
         "space": _filled("spaces", config.space, {}),

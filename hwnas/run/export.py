@@ -7,7 +7,7 @@ from torch import nn
 
 from hwnas.core.plugins import load
 from hwnas.core.target import Target
-from hwnas.deploy.bundle import SAMPLES
+from hwnas.deploy.bundle import SAMPLES, STEPS
 from hwnas.deploy.parity import compare, corner_cases, logits_of, require_parity
 from hwnas.devices import open_runtime
 from hwnas.exporters import DEPLOYED
@@ -35,12 +35,14 @@ def export_all(
     Raises VerificationFailed when a file computes something else.
     """
     runtime, here = open_runtime(config.target), open_runtime(Target(name="here", runtime="onnxruntime"))
-    images = data.train.spread(_CALIBRATION).contiguous()
+    inputs = data.train.spread(_CALIBRATION)
     deployed = DEPLOYED[config.target.precision]
     exported: dict[str, Formats] = {}
+    count = samples_of(data)
     for network in networks:
         names = [deployed, "onnx", *config.exporters] if network.role == "winner" else [deployed]
         module = modules[network.role].cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        images = network.space.seen(module, inputs).contiguous()
         exported[network.role] = {}
         for name in dict.fromkeys(names):
             exporter = load("exporters", name)(runtime.int8_form)
@@ -49,7 +51,7 @@ def export_all(
             content, difference = path.read_bytes(), None
             if path.suffix == ".onnx":
                 # Ten times too large inputs leave the range that int8 keeps, and nobody promised otherwise.
-                samples = images[:SAMPLES] if exporter.agreement else corner_cases(images[:SAMPLES])
+                samples = images[:count] if exporter.agreement else corner_cases(images[:count])
                 judge = runtime if name == deployed else here
                 parity = compare(type(exporter), judge, content, samples, logits_of(module, samples))
                 require_parity(parity, type(exporter), exporter.filename)
@@ -58,11 +60,10 @@ def export_all(
     return exported
 
 
+def samples_of(data: Data) -> int:
+    """How many parity is judged by: words that follow one another, or images."""
+    return STEPS if data.channels == 0 else SAMPLES
+
+
 def _metadata(config: RunConfig, data: Data) -> dict[str, str]:
-    return {
-        "hwnas.space": config.space.name,
-        "hwnas.target": config.target.name,
-        "class_names": "\n".join(data.class_names),
-        "mean": ",".join(f"{v:.6f}" for v in data.mean.tolist()),
-        "std": ",".join(f"{v:.6f}" for v in data.std.tolist()),
-    }
+    return {"hwnas.space": config.space.name, "hwnas.target": config.target.name, **data.metadata()}

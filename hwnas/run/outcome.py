@@ -10,6 +10,7 @@ from hwnas.operators import costs
 from hwnas.run.config import RunConfig
 from hwnas.run.networks import Network
 from hwnas.run.result import MeasuredMs, NetworkResult, ParetoPoint, Result, versions
+from hwnas.run.ship import Tested
 from hwnas.search.problem import Problem
 from hwnas.search.trial import SearchResult, Trial
 
@@ -68,7 +69,7 @@ def complete_result(
     budget_ms: float,
     networks: list[Network],
     measured: dict[str, Measured],
-    accuracies: dict[str, float],
+    tested: Tested,
 ) -> Result:
     """After the final measurement and the reading of the test split. `budget_ms`: by that measurement."""
     outcomes: dict[str, dict[str, Any]] = {}
@@ -76,7 +77,8 @@ def complete_result(
         outcomes[role] = {
             "measured_ms": MeasuredMs(median=m.median, p90=m.p90, n=m.n),
             "within_budget": m.by(budget.statistic) <= budget_ms,
-            "accuracy": accuracies[role],
+            "accuracy": tested.accuracies[role],
+            "perplexity": tested.perplexities.get(role),
             "energy_mj": m.energy_mj,
         }
     others = {n.role: known(n, problem).model_copy(update=outcomes[n.role]) for n in networks if n.role != "winner"}

@@ -24,6 +24,12 @@ def data_of(config: RunConfig) -> Data:
 
 def space_of(config: RunConfig, channels: int, classes: int) -> Space:
     plugin = load("spaces", config.space.name)
+    if plugin.reads_text != (channels == 0):
+        what = f"space {config.space.name} reads {'text' if plugin.reads_text else 'images'}"
+        raise BadInput(f"{what}, which data {config.data.name} does not hold", "--space rnn-cell goes with --data ptb")
+    if plugin.reads_text and config.target.precision != "fp32":
+        what = f"networks that read text hand on word numbers as floats, which {config.target.precision} does not hold"
+        raise BadInput(what, "--target one of fp32: hwnas targets")
     return plugin(validate(plugin.Settings, config.space.own(), "space"), channels=channels, classes=classes)
 
 

@@ -21,7 +21,8 @@ class MeasuredMs(Settings):
 
 
 class NetworkResult(Settings):
-    """One network of the run. `accuracy`: fraction on the test split. `peak_memory_bytes`: of the activations of one
+    """One network of the run. `accuracy`: fraction on the test split, of text that of next words; `perplexity`: of text
+    alone. `peak_memory_bytes`: of the activations of one
     image in the target's precision, computed. `energy_mj`: measured, of one run. `note`: why something is missing.
     """
 
@@ -33,6 +34,7 @@ class NetworkResult(Settings):
     measured_ms: MeasuredMs | None = None
     within_budget: bool | None = None
     accuracy: float | None = None
+    perplexity: float | None = None
     params: int
     macs: int
     peak_memory_bytes: int | None = None
@@ -67,6 +69,7 @@ class Result(Settings):
     measured_ms: MeasuredMs | None = None
     within_budget: bool | None = None
     accuracy: float | None = None
+    perplexity: float | None = None
     params: int
     macs: int
     peak_memory_bytes: int | None = None

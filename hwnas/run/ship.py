@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
 from hwnas.core.journal import Journal
 from hwnas.core.seeds import derive
-from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
+from hwnas.deploy.bundle import Contents, write_bundle
 from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.file_network import FileNetwork
 from hwnas.deploy.measure import Measured, measure
@@ -21,11 +21,12 @@ from hwnas.devices import open_runtime
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
-from hwnas.run.export import Formats, deployed_file
+from hwnas.run.export import Formats, deployed_file, samples_of
+from hwnas.run.networks import Network
 from hwnas.run.result import Result
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
-from hwnas.training.network import accuracy
+from hwnas.training.network import accuracy, perplexity
 
 
 def final_measurement(
@@ -39,7 +40,16 @@ def final_measurement(
     return measured, budget.resolve_ms(measured["reference"].by(budget.statistic))
 
 
+class Tested(NamedTuple):
+    """By role, on the test split. `perplexities`: of text, else empty. `samples`: the winner's inputs."""
+
+    accuracies: dict[str, float]
+    perplexities: dict[str, float]
+    samples: Tensor
+
+
 def test_all(
+    networks: list[Network],
     modules: dict[str, nn.Module],
     exported: dict[str, Formats],
     config: RunConfig,
@@ -47,8 +57,8 @@ def test_all(
     device: Device,
     journal: Journal,
     folder: Path,
-) -> tuple[dict[str, float], Tensor]:
-    """The one reading of the test split: accuracy of every network as it is deployed, and the winner's sample inputs.
+) -> Tested:
+    """The one reading of the test split: every network as it is deployed, and the winner's sample inputs.
 
     A file in fp32 has the trained network's logits (parity), and torch tests that sooner; another one runs itself.
     """
@@ -56,13 +66,17 @@ def test_all(
     record = journal.last("tested")
     if record is None:
         test = data.open_test()
-        samples = next(test.plain(SAMPLES))[0]
+        samples = networks[0].space.seen(modules["winner"].cpu(), test.first(samples_of(data)))
         write_atomic(file, safetensors.torch.save({"inputs": samples.contiguous()}))
-        networks = modules if config.target.precision == "fp32" else _file_networks(exported, config)
-        accuracies = {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in networks.items()}
-        record = journal.append("tested", accuracies=accuracies, images=len(test))
+        tested = modules if config.target.precision == "fp32" else _file_networks(exported, config)
+        accuracies = {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in tested.items()}
+        facts = {"accuracies": accuracies, "images": test.samples}
+        if data.channels == 0:
+            facts["perplexities"] = {role: perplexity(n, test.plain(), device) for role, n in tested.items()}
+        record = journal.append("tested", **facts)
     try:
-        return record["accuracies"], safetensors.torch.load_file(file)["inputs"]
+        inputs = safetensors.torch.load_file(file)["inputs"]
+        return Tested(record["accuracies"], record.get("perplexities", {}), inputs)
     except (OSError, safetensors.SafetensorError) as error:
         raise BadInput(f"{file} is damaged", "start again with another --out") from error
 
@@ -113,8 +127,7 @@ def ship(
         "parity_max_abs": {name: difference for name, (_, difference) in formats.items()},
         "versions": result.versions,
     }
-    mean, std = ([round(v, 6) for v in t.tolist()] for t in (data.mean, data.std))
-    preprocessing = {"scale": 1 / 255, "mean": mean, "std": std, "class_names": list(data.class_names)}
+    preprocessing = data.preprocessing()
     arch = {"space": config.space.model_dump(mode="json"), "arch": result.arch, "choices": result.choices}
     card: dict[str, Any] = {
         "title": f"{config.space.name} network for {target.name}",
@@ -134,20 +147,25 @@ def ship(
         "budget_ms": result.budget_ms,
         "latency": _latency(result),
         "predicted_ms": result.predicted_ms,
-        "accuracy": result.accuracy,
+        "accuracy": _accuracy(result),
         "data": config.data.name,
         "params": result.params,
         "macs": result.macs,
-        "channels": data.channels,
-        "resolution": samples.shape[-1],
-        "mean": mean,
-        "std": std,
         "classes": data.classes,
         "class_names": ", ".join(data.class_names[:20]),
         "sample_count": len(samples),
+        "size": samples.shape[1] - 1 if data.channels == 0 else samples.shape[-1],
+        "channels": data.channels,
+        "preprocessing": preprocessing,
     }
     files = {name: content for name, (content, _) in formats.items()}
     write_bundle(folder, Contents(files, winner.state_dict(), arch | preprocessing, samples, logits, facts, card))
+
+
+def _accuracy(result: Result) -> str:
+    """As the model card says it."""
+    words = "" if result.perplexity is None else f" of next words, perplexity {result.perplexity:.2f},"
+    return f"{result.accuracy:.4f}{words}"
 
 
 def _latency(result: Result) -> str:

@@ -225,11 +225,11 @@ class Run:
             ms = measured["winner"].by(self.budget.statistic)
             say(f"the winner takes {ms:.4g} ms, over {budget_ms:.4g} ms: taking the next")
             self.journal.append("over_budget", arch=list(winner.arch))
-        accuracies, samples = test_all(modules, exported, self.config, self.data, self.device, self.journal, self.path)
+        tested = test_all(networks, modules, exported, self.config, self.data, self.device, self.journal, self.path)
         predicted = self._predicted(winner)
-        result = complete_result(predicted, self.problem, self.budget, budget_ms, networks, measured, accuracies)
+        result = complete_result(predicted, self.problem, self.budget, budget_ms, networks, measured, tested)
         files, folder = exported["winner"], self.path / "bundle"
-        ship(folder, result, self.config, self.data, modules["winner"], files, samples, self.latency)
+        ship(folder, result, self.config, self.data, modules["winner"], files, tested.samples, self.latency)
         self._write(result)
         if self.journal.last("done") is None:
             self.journal.append("done", arch=list(winner.arch))

@@ -5,10 +5,11 @@ One file a space. `_chain.py` serves every space whose networks are a chain of s
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hwnas.core.arch import Arch, ArchSpace
@@ -28,11 +29,38 @@ class Conditional:
     when: tuple[tuple[int, int], ...] = ()
 
 
+@dataclass(frozen=True)
+class Window:
+    """`words`: int64 [rows, span], one of the windows, numbered from 0, of a text that is read in rows.
+
+    It begins in the state in which the window before it ended (truncated back-propagation through time). `states`:
+    those that windows begin in, by number, shared by all windows of a reading; so one that is read again begins in the
+    same state. `noise`: seeds its dropout.
+    """
+
+    words: Tensor
+    number: int = 0
+    noise: int = 0
+    states: dict[int, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> "Window":
+        return replace(self, words=self.words.to(device))
+
+    def start(self, zeros: Tensor) -> Tensor:
+        return self.states.get(self.number, zeros)
+
+    def end(self, state: Tensor) -> None:
+        self.states[self.number + 1] = state.detach()
+        self.states.pop(self.number - 1, None)
+
+
 class Space(ArchSpace, ABC):
     """What a profiler, a strategy and an exporter need to know of a search space."""
 
     Settings: ClassVar[type[Settings]]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
+    reads_text: ClassVar[bool] = False
+    """Whether its networks read words instead of images (`_recurrent.py`)."""
     mixable: bool = True
     """Whether options can be summed with weights; False where only single paths make sense."""
     is_chain: bool = True
@@ -40,7 +68,8 @@ class Space(ArchSpace, ABC):
     hungriest operator."""
 
     @abstractmethod
-    def __init__(self, settings: Any, channels: int, classes: int) -> None: ...
+    def __init__(self, settings: Any, channels: int, classes: int) -> None:
+        """`channels`: of the images, 0 for text."""
 
     @abstractmethod
     def operators(self) -> tuple[Conditional, ...]:
@@ -48,7 +77,8 @@ class Space(ArchSpace, ABC):
 
     @abstractmethod
     def build(self, arch: Arch) -> nn.Module:
-        """A plain network: [batch, *input_shape] → [batch, classes]."""
+        """A plain network: [batch, *shape_of(arch)] → [batch, classes]; of text, → [batch, words + state], and windows
+        of [rows, span] → [rows · span, words]."""
 
     @abstractmethod
     def supernet(self) -> nn.Module:
@@ -69,6 +99,14 @@ class Space(ArchSpace, ABC):
     def conditions(self, arch: Arch) -> list[Conditional]:
         """The operators that `arch` switches on, in forward order."""
         return [c for c in self.operators() if all(arch[choice] == option for choice, option in c.when)]
+
+    def shape_of(self, arch: Arch) -> tuple[int, ...]:
+        """Of the input of `build(arch)`, without the batch."""
+        return self.input_shape
+
+    def seen(self, network: nn.Module, inputs: Any) -> Tensor:
+        """[n, *shape_of(arch)]: what a device would run the network on, to read these inputs of a data set."""
+        return inputs
 
     def ops(self, arch: Arch) -> list[OpSpec]:
         return [c.spec for c in self.conditions(arch)]

@@ -16,6 +16,8 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 @torch.no_grad()
 def reestimate(network: nn.Module, norms: list[nn.BatchNorm2d], inputs: Iterable[Tensor], device: Device) -> None:
     """Replace the running statistics by the plain average over `inputs` ([n, channels, height, width] each)."""
+    if not norms:
+        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

@@ -1,7 +1,9 @@
 """Three disjoint splits: one trains weights, one guides the search, one is the test, which is read once."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,9 +13,10 @@ from torch.nn import functional as F
 
 from hwnas.core.errors import BadInput
 from hwnas.core.seeds import derive
-from hwnas.training.datasets import Images, RawData
+from hwnas.training.datasets import Images, RawData, RawText
 
-Batch = tuple[Tensor, Tensor]
+Batch = tuple[Any, Tensor]
+"""What a network takes (images, or a window of text), and the labels [n] of what it gives, [n, classes]."""
 EVALUATION_BATCH = 256
 
 
@@ -21,8 +24,47 @@ class TestSplitOpened(AssertionError):
     """A defect of the caller: the test split was asked for twice."""
 
 
+class Split(ABC):
+    """One split as batches. Its length divided by the batch size is the number of batches of an epoch."""
+
+    guide: "Split | None" = None
+    """Data apart, by which training may judge itself; images have none."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Batches to train on, as the generator has it."""
+
+    def endless(self, batch_size: int, seed: int, *name: object) -> Iterator[Batch]:
+        """Epoch after epoch; each epoch's order depends only on the seed, the name and its number."""
+        number = 0
+        while True:
+            generator = torch.Generator().manual_seed(derive(seed, *name, number))
+            yield from self.epoch(min(batch_size, len(self)), generator)
+            number += 1
+
+    @abstractmethod
+    def plain(self) -> Iterator[Batch]:
+        """All of it once, to judge a network by."""
+
+    @abstractmethod
+    def first(self, count: int) -> Any:
+        """Inputs of the first `count` samples."""
+
+    @abstractmethod
+    def spread(self, count: int) -> Any:
+        """Inputs of `count` samples, or all, that stand for the whole."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """Answers that `plain` asks for."""
+
+
 @dataclass(frozen=True)
-class Split:
+class ImageSplit(Split):
     """Images of one split, and how they become network inputs.
 
     `mean`, `std`: per channel, of pixels scaled to 0–1, from the training images.
@@ -47,19 +89,18 @@ class Split:
             pixels = augment(torch.from_numpy(self.images.pixels[indices]), self.flip, generator)
             yield self.inputs(pixels), torch.from_numpy(self.images.labels[indices])
 
-    def endless(self, batch_size: int, seed: int, *name: object) -> Iterator[Batch]:
-        """Epoch after epoch; each epoch's order depends only on the seed, the name and its number."""
-        number = 0
-        while True:
-            generator = torch.Generator().manual_seed(derive(seed, *name, number))
-            yield from self.epoch(min(batch_size, len(self)), generator)
-            number += 1
-
     def plain(self, batch_size: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Every image once, in order, not augmented."""
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             yield self.inputs(torch.from_numpy(self.images.pixels[part])), torch.from_numpy(self.images.labels[part])
+
+    @property
+    def samples(self) -> int:
+        return len(self)
+
+    def first(self, count: int) -> Tensor:
+        return next(self.plain(count))[0]
 
     def spread(self, count: int) -> Tensor:
         """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""
@@ -92,6 +133,14 @@ def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
 class Data:
     """The splits of one run. Final networks train on `train` = `weights` ∪ `search`: nothing is left to choose then."""
 
+    channels: int
+    """0 for text."""
+    class_names: tuple[str, ...]
+    weights: Split
+    search: Split
+    train: Split
+    _test: Split | None
+
     def __init__(
         self, raw: RawData, resolution: int, seed: int, search_fraction: float = 0.25, limit: int | None = None
     ) -> None:
@@ -108,14 +157,27 @@ class Data:
         self.mean, self.std = mean, std
 
         def split(images: Images) -> Split:
-            return Split(images, mean, std, resolution, raw.flip)
+            return ImageSplit(images, mean, std, resolution, raw.flip)
 
         self.weights, self.search, self.train = split(train.take(weights)), split(train.take(search)), split(train)
-        self._test: Split | None = split(raw.test)
+        self._test = split(raw.test)
 
     @property
     def classes(self) -> int:
         return len(self.class_names)
+
+    def preprocessing(self) -> dict[str, Any]:
+        """What a user of a network must know of its inputs and outputs: JSON-able."""
+        mean, std = ([round(v, 6) for v in t.tolist()] for t in (self.mean, self.std))
+        return {"scale": 1 / 255, "mean": mean, "std": std, "class_names": list(self.class_names)}
+
+    def metadata(self) -> dict[str, str]:
+        """The same, as an ONNX file holds it."""
+        return {
+            "class_names": "\n".join(self.class_names),
+            "mean": ",".join(f"{v:.6f}" for v in self.mean.tolist()),
+            "std": ",".join(f"{v:.6f}" for v in self.std.tolist()),
+        }
 
     def open_test(self) -> Split:
         """The test split, once. Raises TestSplitOpened the second time."""
@@ -149,13 +211,16 @@ def open_data(name: str, settings: dict[str, object], resolution: int, seed: int
     """A data set by name, with `limit` and `search_fraction` beside its own settings."""
     from hwnas.core.config import validate
     from hwnas.core.plugins import load
+    from hwnas.training.text import TextData
 
     own = dict(settings)
     limit, fraction = own.pop("limit", None), own.pop("search_fraction", 0.25)
     if not (limit is None or (isinstance(limit, int) and limit > 0)):
-        raise BadInput(f"data.limit must be a positive number of images, not {limit!r}")
+        raise BadInput(f"data.limit must be a positive number of images or words, not {limit!r}")
     if not (isinstance(fraction, int | float) and 0 < fraction < 1):
         raise BadInput(f"data.search_fraction must lie between 0 and 1, not {fraction!r}")
     plugin = load("datasets", name)
     raw = plugin(validate(plugin.Settings, own, "data")).load(resolution)
+    if isinstance(raw, RawText):
+        return TextData(raw, limit)
     return Data(raw, resolution, seed, float(fraction), limit)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import exp, log
 from pathlib import Path
 
 import torch
@@ -12,10 +13,11 @@ from hwnas.core.errors import BadInput
 from hwnas.core.progress import Progress
 from hwnas.core.seeds import derive
 from hwnas.training import checkpoint
+from hwnas.training.averaging import Average, average_of
 from hwnas.training.batch_norm import batch_norms, reestimate
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Split
-from hwnas.training.schedule import learning_rate, optimizer_of, set_learning_rate
+from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -44,7 +46,7 @@ def train(
     loss = loss or default_loss(recipe)
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_of(network, recipe)
-    average = _Average(network, recipe.ema_decay) if recipe.ema_decay else None
+    average = average_of(network, recipe)
     start = _resume(path, network, optimizer, average)
     steps_per_epoch = len(split) // recipe.batch_size
     with Progress(label, recipe.epochs, done=start) as progress:
@@ -53,7 +55,7 @@ def train(
             network.train()
             for i, batch in enumerate(split.epoch(recipe.batch_size, generator)):
                 set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
-                value = _step(network, batch, loss, optimizer, device)
+                value = _step(network, batch, loss, optimizer, recipe, device)
                 if not torch.isfinite(value):
                     raise BadInput(
                         f"{label}: the loss became {value.item()} in epoch {epoch + 1}",
@@ -61,6 +63,8 @@ def train(
                     )
                 if average:
                     average.update(network)
+            if average:
+                average.epoch_done(network, lambda: _guide_loss(network, split, device))
             if path:
                 _save(path, network, optimizer, average, epoch + 1)
             progress.advance()
@@ -71,19 +75,31 @@ def train(
     return network.eval()
 
 
-def _step(network: nn.Module, batch: Batch, loss: Loss, optimizer: torch.optim.Optimizer, device: Device) -> Tensor:
+def _step(
+    network: nn.Module, batch: Batch, loss: Loss, optimizer: torch.optim.Optimizer, recipe: Recipe, device: Device
+) -> Tensor:
     x, y = batch[0].to(device.torch), batch[1].to(device.torch)
     optimizer.zero_grad(set_to_none=True)
     with device.autocast():
         value = loss(network(x), y)
     value.backward()
+    clip_gradient(optimizer, recipe)
     optimizer.step()
     return value.detach()
 
 
+def _guide_loss(network: nn.Module, split: Split, device: Device) -> float:
+    """On the split apart by which text tells when to average."""
+    if split.guide is None:
+        raise BadInput(
+            "training.non_monotone needs a text to judge by, and images have none", "ema_decay averages them"
+        )
+    return log(perplexity(network, split.guide.plain(), device))
+
+
 @torch.no_grad()
 def accuracy(network: nn.Module, batches: Iterable[Batch], device: Device) -> float:
-    """Fraction of images whose largest logit is their label."""
+    """Fraction of images whose largest logit is their label; of text, of words whose next word it is."""
     network.eval()
     right = total = 0
     for x, y in batches:
@@ -94,34 +110,27 @@ def accuracy(network: nn.Module, batches: Iterable[Batch], device: Device) -> fl
     return right / total
 
 
-class _Average:
-    """Exponential moving average of the weights."""
-
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.weights = {name: p.detach().clone() for name, p in network.named_parameters()}
-
-    @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 9))  # short memory at first, when weights move fast
-        for name, parameter in network.named_parameters():
-            self.weights[name].lerp_(parameter, 1 - decay)
-
-    @torch.no_grad()
-    def apply(self, network: nn.Module) -> None:
-        for name, parameter in network.named_parameters():
-            parameter.copy_(self.weights[name])
+@torch.no_grad()
+def perplexity(network: nn.Module, batches: Iterable[Batch], device: Device) -> float:
+    """exp of the mean cross-entropy: between so many words the network is undecided."""
+    network.eval()
+    nats, total = 0.0, 0
+    for x, y in batches:
+        with device.autocast():
+            logits = network(x.to(device.torch))
+        nats += float(F.cross_entropy(logits.float(), y.to(device.torch), reduction="sum"))
+        total += len(y)
+    return exp(nats / total)
 
 
-def _save(path: Path, network: nn.Module, optimizer: torch.optim.SGD, average: _Average | None, epoch: int) -> None:
+def _save(path: Path, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None, epoch: int) -> None:
     groups = {"model": network.state_dict(), "momentum": checkpoint.momentum_of(optimizer, network)}
     if average:
         groups["average"] = average.weights
-    checkpoint.save(path, groups, {"epoch": epoch, "average_steps": average.steps if average else 0})
+    checkpoint.save(path, groups, {"epoch": epoch} | (average.facts() if average else {}))
 
 
-def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, average: _Average | None) -> int:
+def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None) -> int:
     """Epochs already done."""
     if path is None or not path.exists():
         return 0
@@ -129,7 +138,5 @@ def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, a
     network.load_state_dict(groups["model"])
     checkpoint.restore_momentum(optimizer, network, groups.get("momentum", {}))
     if average:
-        average.steps = facts["average_steps"]
-        device = next(network.parameters()).device
-        average.weights = {name: tensor.to(device) for name, tensor in groups["average"].items()}
+        average.load(groups["average"], facts)
     return int(facts["epoch"])

@@ -21,6 +21,12 @@ class Recipe(Settings):
     """0.1 in ProxylessNAS; keeps small networks from over-confidence."""
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     """Average the weights over the last ~1/(1−decay) steps; smooths the end of short trainings."""
+    non_monotone: int | None = Field(default=None, ge=0)
+    """For text, in place of `ema_decay`: NT-ASGD with this patience in epochs (arXiv:1708.02182, where it is 5)."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up. NT-ASGD wants a constant rate."""
+    clip: float | None = Field(default=None, gt=0)
+    """The largest norm of the gradient of all weights together (recurrent networks: 0.25)."""
 
 
 class Compute(Settings):

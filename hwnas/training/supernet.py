@@ -18,7 +18,7 @@ from hwnas.training.batch_norm import batch_norms, reestimate, statistics_kept
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Data
 from hwnas.training.network import Loss, accuracy, default_loss
-from hwnas.training.schedule import learning_rate, optimizer_of, set_learning_rate
+from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
 
 _BN_IMAGES = 1024
@@ -121,6 +121,7 @@ class SharedWeights:
         if not torch.isfinite(value):
             raise BadInput(f"the supernet's loss became {value.item()}", "--set search.learning_rate=SMALLER")
         value.backward()
+        clip_gradient(optimizer, self.recipe)
         optimizer.step()
         return value.detach()
 

@@ -1,4 +1,4 @@
-"""A data set becomes images in memory. One file a data set; downloads nothing."""
+"""A data set becomes images or text in memory. One file a data set; downloads nothing."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -42,14 +42,35 @@ class RawData:
     flip: bool
 
 
+@dataclass(frozen=True)
+class RawText:
+    """Word numbers of three texts, int64 [n] each, and the word that each number stands for."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    words: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for text in (self.train, self.valid, self.test):
+            if text.ndim != 1 or text.dtype != np.int64 or not len(text):
+                raise BadInput(f"a text must be int64 [n] of word numbers, not {text.dtype} {list(text.shape)}")
+            if not 0 <= text.min() <= text.max() < len(self.words):
+                raise BadInput(
+                    f"a text holds word numbers from {text.min()} to {text.max()}, of {len(self.words)} words"
+                )
+
+
 class Dataset(ABC):
     Settings: ClassVar[type[Settings]]
+    recipe: ClassVar[dict[str, dict[str, Any]]] = {}
+    """What suits it better than the general defaults, for the sections `search` and `training`; users override it."""
 
     @abstractmethod
     def __init__(self, settings: Any) -> None: ...
 
     @abstractmethod
-    def load(self, resolution: int) -> RawData:
+    def load(self, resolution: int) -> RawData | RawText:
         """`resolution` is what the network will see; images of one size may be returned as they are.
 
         Raises BadInput when the data is missing or half there, saying which file.
