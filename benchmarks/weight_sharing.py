@@ -50,7 +50,7 @@ from hwnas.spaces._cell201 import index_of
 from hwnas.spaces.nasbench201 import MixedCell, Nasbench201, Nasbench201Settings
 from hwnas.training.batch_norm import batch_norms
 from hwnas.training.compute import Device
-from hwnas.training.data import Data, open_data
+from hwnas.training.data import Data, ImageSplit, open_data
 from hwnas.training.schedule import optimizer_of
 from hwnas.training.settings import Compute, Recipe
 from hwnas.training.supernet import SharedWeights
@@ -116,7 +116,12 @@ class Method:
         o = self.options
         if not o.published:
             return Recipe(epochs=o.epochs or 12, batch_size=o.batch)
-        sgd = {"learning_rate": 0.025, "weight_decay": 5e-4, "warmup_epochs": 0.0, "label_smoothing": 0.0}
+        sgd: dict[str, Any] = {
+            "learning_rate": 0.025,
+            "weight_decay": 5e-4,
+            "warmup_epochs": 0.0,
+            "label_smoothing": 0.0,
+        }
         return Recipe(epochs=o.epochs or PUBLISHED_EPOCHS.get(self.name, 100), batch_size=o.batch, **sgd)
 
     def _problem(self) -> Problem:
@@ -199,6 +204,7 @@ class Method:
             return
         with self.timed("rank"):
             few, search = copy(self.means.data), self.means.data.search
+            assert isinstance(search, ImageSplit)
             few.search = replace(search, images=search.images.take(np.arange(min(self.options.judged, len(search)))))
             estimator = _estimator(replace(self.means, data=few))
             estimator.prepare()

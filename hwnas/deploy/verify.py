@@ -96,8 +96,8 @@ def _files(folder: Path, manifest: Manifest) -> Check:
 
 
 def _samples(path: Path) -> tuple[Tensor, Tensor]:
-    """Inputs [n, channels, height, width] or [n, 1 + state], and logits [n, classes]. safetensors checks its header against the file's
-    size, so nothing larger than the file is allocated.
+    """Inputs [n, channels, height, width] or [n, 1 + state], and logits [n, classes]. safetensors checks its header
+    against the file's size, so nothing larger than the file is allocated.
     """
     try:
         tensors = safetensors.torch.load(read_regular(path, _MOST_SAMPLE_BYTES))

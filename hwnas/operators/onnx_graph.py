@@ -122,10 +122,8 @@ def _clamp(graph: _Graph, node: fx.Node, _: None) -> None:
 
 
 def _clip(graph: _Graph, node: fx.Node, low: Any, high: Any) -> None:
-    ends = {"min": low, "max": high}
-    graph.emit(
-        "Clip", node, *(graph.weight(f"{node.name}.{key}", np.array(end, np.float32)) for key, end in ends.items())
-    )
+    ends = (("min", low), ("max", high))
+    graph.emit("Clip", node, *(graph.weight(f"{node.name}.{name}", np.array(end, np.float32)) for name, end in ends))
 
 
 def _embedding(graph: _Graph, node: fx.Node, table: nn.Embedding) -> None:

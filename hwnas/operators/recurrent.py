@@ -36,7 +36,7 @@ def kept(x: Tensor, keep: Tensor | None) -> Tensor:
 
 
 class Embedding(nn.Module):
-    """[batch, 1] of word numbers, as floats → their vectors. A number that is no word's counts as the nearest word's."""
+    """[batch, 1] of word numbers, as floats → their vectors. A number that is no word's is the nearest word's."""
 
     def __init__(self, words: int, out: int) -> None:
         super().__init__()

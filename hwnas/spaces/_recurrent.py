@@ -21,8 +21,8 @@ from hwnas.spaces import Space, Window
 
 
 class RecurrentSettings(Settings):
-    """`*_dropout`: variational (arXiv:1512.05287), one mask a window: of the words' vectors, of the state where a matrix
-    reads it, of the outputs."""
+    """`*_dropout`: variational (arXiv:1512.05287), one mask a window: of the words' vectors, of the state where a
+    matrix reads it, of the outputs."""
 
     hidden: int = Field(default=128, ge=2)
     tied: bool = True

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Mapping
 from functools import cached_property, partial
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from hwnas.core.arch import Arch, Choice
@@ -21,6 +21,7 @@ from hwnas.operators.opspec import OpSpec
 from hwnas.operators.recurrent import FUNCTIONS, HighwayNode, InputNode, highway, kept, mean
 from hwnas.spaces import Conditional, Gates, Space, Window
 from hwnas.spaces._chain import weigh
+from hwnas.spaces._gated import GatedSettings
 from hwnas.spaces._recurrent import Reader, RecurrentSettings, RecurrentSpace
 from hwnas.spaces.lstm import Lstm
 
@@ -30,15 +31,15 @@ DARTS_2 = "sigmoid0 relu1 relu1 identity1 tanh2 sigmoid5 tanh3 relu5"
 
 
 class RnnCellSettings(RecurrentSettings):
-    nodes: tuple[int, ...] = Field(default=(2, 4, 6, 8), min_length=1)
+    nodes: tuple[int, ...] = (2, 4, 6, 8)
     """Numbers of nodes to choose from, beside node 0."""
-    functions: tuple[str, ...] = Field(default=tuple(FUNCTIONS), min_length=1)
+    functions: tuple[str, ...] = tuple(FUNCTIONS)
 
     @model_validator(mode="after")
     def _known(self) -> "RnnCellSettings":
-        if list(self.nodes) != sorted(set(self.nodes)) or self.nodes[0] < 1:
+        if not self.nodes or list(self.nodes) != sorted(set(self.nodes)) or self.nodes[0] < 1:
             raise ValueError("nodes must rise from 1 or more")
-        if set(self.functions) - set(FUNCTIONS) or len(set(self.functions)) != len(self.functions):
+        if not 0 < len(set(self.functions) & set(FUNCTIONS)) == len(self.functions):
             raise ValueError(f"functions are among {', '.join(FUNCTIONS)}, each once")
         return self
 
@@ -119,7 +120,7 @@ class RnnCell(RecurrentSpace):
         return {key: value for key, value in state.items() if not key.startswith(absent)} if absent else dict(state)
 
     def reference(self) -> Arch:
-        """A recurrent highway network (arXiv:1607.03474) as deep as there are nodes: each reads the one before, tanh."""
+        """A recurrent highway network (arXiv:1607.03474) of all nodes: each reads the one before, tanh."""
         function = "tanh" if "tanh" in self.settings.functions else self.settings.functions[0]
         return self.arch(" ".join(f"{function}{node}" for node in range(self.settings.nodes[-1])))
 
@@ -139,7 +140,7 @@ class RnnCell(RecurrentSpace):
         """LSTMs, by their width."""
         s = self.settings
         own = {key: getattr(s, key) for key in RecurrentSettings.model_fields}
-        return Lstm(Lstm.Settings(**own), 0, self.classes)
+        return Lstm(GatedSettings(**own), 0, self.classes)
 
 
 class Cell(nn.Module):

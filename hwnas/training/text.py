@@ -32,13 +32,11 @@ class TextSplit(Split):
         return max(0, (len(self.words) - 1) // SPAN - 1)
 
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """`batch_size` rows; the epoch begins somewhere in the first window, so that windows end elsewhere each time."""
+        """`batch_size` rows. It begins anywhere in the first window, so that windows end elsewhere each time."""
         count = len(self) // batch_size
         if count == 0:
-            raise BadInput(
-                f"a text of {len(self.words)} words is too short for {batch_size} rows of {SPAN}",
-                "a smaller batch_size",
-            )
+            what = f"a text of {len(self.words)} words is too short for {batch_size} rows of {SPAN}"
+            raise BadInput(what, "a smaller batch_size")
         start = int(torch.randint(SPAN, (1,), generator=generator))
         noise = int(torch.randint(2**62, (1,), generator=generator))
         yield from windows(self.words[start : start + batch_size * count * SPAN + 1], batch_size, noise)

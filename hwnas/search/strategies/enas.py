@@ -55,6 +55,8 @@ class EnasSettings(Settings):
     bound: float = Field(default=2.5, gt=0)
     """c; the paper: 2.5 for language, 1.1 for cells, 1.5 for whole networks."""
     temperature: float = Field(default=5.0, gt=0)
+    c: float = Field(default=1.0, gt=0)
+    """Of the reward c·exp(−loss). The paper: c/perplexity for language, c about 80 (weakly sourced)."""
     derived: int = Field(default=10, ge=0)
     """Networks drawn from the controller at the end."""
 
@@ -91,7 +93,7 @@ class Enas(Relaxation):
         archs = self.controller.sample(generator, self.settings.networks)
         latencies_ms = [self.problem.latency.predict(arch) for arch in archs]
         with torch.no_grad():
-            likelihoods = [float(torch.exp(-loss_of(one_path(arch)))) for arch in archs]
+            likelihoods = [self.settings.c * float(torch.exp(-loss_of(one_path(arch)))) for arch in archs]
         excesses = [ms / self.problem.limit_ms - 1 for ms in latencies_ms]
         rewards = [p - self.term.multiplier * e for p, e in zip(likelihoods, excesses, strict=True)]
         mean = float(np.mean(rewards))
