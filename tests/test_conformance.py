@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from small_data import write_cifar10_binary, write_fashion_mnist, write_imagefolder
+from small_data import write_cifar10_binary, write_fashion_mnist, write_imagefolder, write_text
 
 from hwnas.core.plugins import GROUPS, catalogue
 from hwnas.testing import Check, suite
@@ -27,6 +27,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         "fashion_mnist": write_fashion_mnist,
         "cifar10": write_cifar10_binary,
         "imagefolder": write_imagefolder,
+        "ptb": write_text,
     }
     for name, write in writers.items():
         (folder / name).mkdir()

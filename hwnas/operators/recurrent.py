@@ -146,9 +146,9 @@ class Lstm(nn.Module):
         n = self.hidden
         output, memory = state[:, :n], state[:, n:]
         gates = self.linear(torch.cat((word, kept(output, keep)), 1))
-        taken, forgotten, given = (torch.sigmoid(gates[:, i * n : (i + 1) * n]) for i in range(3))
-        memory = forgotten * memory + taken * torch.tanh(gates[:, 3 * n :])
-        return torch.cat((given * torch.tanh(memory), memory), 1)
+        i, f, g, o = (gates[:, part * n : (part + 1) * n] for part in range(4))
+        memory = torch.sigmoid(f) * memory + torch.sigmoid(i) * torch.tanh(g)
+        return torch.cat((torch.sigmoid(o) * torch.tanh(memory), memory), 1)
 
 
 class Gru(nn.Module):

@@ -37,7 +37,7 @@ class RnnCellSettings(RecurrentSettings):
 
     @model_validator(mode="after")
     def _known(self) -> "RnnCellSettings":
-        if not self.nodes or list(self.nodes) != sorted(set(self.nodes)) or self.nodes[0] < 1:
+        if list(self.nodes) != sorted(set(self.nodes)) or min(self.nodes, default=0) < 1:
             raise ValueError("nodes must rise from 1 or more")
         if not 0 < len(set(self.functions) & set(FUNCTIONS)) == len(self.functions):
             raise ValueError(f"functions are among {', '.join(FUNCTIONS)}, each once")

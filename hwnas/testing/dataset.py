@@ -9,7 +9,7 @@ import numpy as np
 from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
-from hwnas.training.datasets import Images, RawData
+from hwnas.training.datasets import Images, RawData, RawText
 
 RESOLUTION = 16
 
@@ -28,6 +28,8 @@ def check_settings(name: str, folder: Path) -> None:
 def check_images(name: str, folder: Path) -> None:
     """uint8 [n, channels, height, width] and int64 labels, every class in the training part, one shape in both."""
     raw = _read(name)
+    if not isinstance(raw, RawData):
+        raise SkipTest("of data sets of images")
     for images in (raw.train, raw.test):
         assert isinstance(images, Images) and len(images) > 0
         assert images.pixels.dtype == np.uint8 and images.labels.dtype == np.int64
@@ -37,11 +39,20 @@ def check_images(name: str, folder: Path) -> None:
     assert raw.train.pixels.max() > 1, "pixels go from 0 to 255"
 
 
+def check_text(name: str, folder: Path) -> None:
+    """Three texts of word numbers, every word of the vocabulary in the training text, none twice."""
+    raw = _read(name)
+    if not isinstance(raw, RawText):
+        raise SkipTest("of data sets of text")
+    assert len(set(raw.words)) == len(raw.words) == len(np.unique(raw.train))
+    assert all(len(text) > 0 and 0 <= text.min() <= text.max() < len(raw.words) for text in _arrays(raw))
+
+
 def check_repeatable(name: str, folder: Path) -> None:
     """Read twice, it is the same."""
     once, again = _read(name), _read(name)
-    for one, two in ((once.train, again.train), (once.test, again.test)):
-        assert np.array_equal(one.pixels, two.pixels) and np.array_equal(one.labels, two.labels)
+    for one, two in zip(_arrays(once), _arrays(again), strict=True):
+        assert np.array_equal(one, two)
 
 
 def check_missing_folder(name: str, folder: Path) -> None:
@@ -58,7 +69,13 @@ def check_missing_folder(name: str, folder: Path) -> None:
         raise AssertionError(f"{settings} was loaded")
 
 
-def _read(name: str) -> RawData:
+def _arrays(raw: RawData | RawText) -> tuple[np.ndarray, ...]:
+    if isinstance(raw, RawText):
+        return raw.train, raw.valid, raw.test
+    return raw.train.pixels, raw.train.labels, raw.test.pixels, raw.test.labels
+
+
+def _read(name: str) -> RawData | RawText:
     plugin = load("datasets", name)
     settings = {}
     if "dir" in plugin.Settings.model_fields:

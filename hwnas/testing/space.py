@@ -13,7 +13,7 @@ from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
 from hwnas.core.plugins import load
 from hwnas.operators.opspec import OpSpec
-from hwnas.spaces import Space, single_path
+from hwnas.spaces import Space, Window, single_path
 
 ARCHS = 3
 """Random networks a check."""
@@ -21,9 +21,20 @@ CHANNELS, CLASSES = 3, 7
 
 
 def open_space(name: str, channels: int = CHANNELS, classes: int = CLASSES) -> Space:
-    """With its default settings."""
+    """With its default settings; one that reads text has no channels."""
     plugin = load("spaces", name)
+    channels = 0 if plugin.reads_text else channels
     return plugin(validate(plugin.Settings, {}, "space"), channels=channels, classes=classes)
+
+
+def noise(space: Space, arch: Arch, batch: int) -> Tensor:
+    """Of the shape that the network takes."""
+    return torch.randn(batch, *space.shape_of(arch))
+
+
+def outputs(space: Space, arch: Arch, classes: int) -> int:
+    """Classes; of text also the state, as long as that of the input."""
+    return classes + (space.shape_of(arch)[0] - 1 if space.reads_text else 0)
 
 
 def check_settings(name: str, folder: Path) -> None:
@@ -69,16 +80,42 @@ def check_operators(name: str, folder: Path) -> None:
 
 
 def check_networks(name: str, folder: Path) -> None:
-    """[batch, channels, height, width] → [batch, classes] at any batch, for other channels and classes too."""
+    """[batch, channels, height, width] → [batch, classes] at any batch, for other channels and classes too. Of text,
+    [batch, 1 + state] → [batch, words + state].
+    """
     for channels, classes in ((CHANNELS, CLASSES), (1, 2)):
         space = open_space(name, channels, classes)
-        assert space.input_shape[0] == channels
-        network = space.build(space.random(Random(3))).eval()
+        assert space.reads_text or space.input_shape[0] == channels
+        arch = space.random(Random(3))
+        network = space.build(arch).eval()
         for batch in (1, 2, 7):
             with torch.no_grad():
-                out = network(torch.randn(batch, *space.input_shape))
-            assert out.shape == (batch, classes), f"the output of a batch of {batch} is {list(out.shape)}"
+                out = network(noise(space, arch, batch))
+            expected = (batch, outputs(space, arch, classes))
+            assert out.shape == expected, f"the output of a batch of {batch} is {list(out.shape)}"
             assert out.isfinite().all()
+
+
+def check_reading(name: str, folder: Path) -> None:
+    """Words read as windows, or one by one with the state handed on, get the same logits; a window goes on where the
+    one before it ended, and read again it starts there again.
+    """
+    space = open_space(name)
+    if not space.reads_text:
+        raise SkipTest("of spaces that read text")
+    for arch in _archs(space):
+        network = space.build(arch).eval()
+        words = torch.randint(CLASSES, (1, 9), generator=torch.Generator().manual_seed(0))
+        steps = space.seen(network, Window(words))
+        assert steps.shape == (9, *space.shape_of(arch)) and torch.equal(steps[:, 0], words[0].float())
+        states: dict[int, Tensor] = {}
+        parts = [Window(words[:, :4], 0, states=states), Window(words[:, 4:], 1, states=states)]
+        with torch.no_grad():
+            alone = network(steps)[:, :CLASSES]
+            together = torch.cat([network(part) for part in parts])
+            again = network(parts[1])
+        assert torch.allclose(alone, together, atol=1e-5), f"{arch}: windows and steps differ"
+        assert torch.equal(again, together[4:]), f"{arch}: a window read twice starts elsewhere"
 
 
 def check_counts(name: str, folder: Path) -> None:
@@ -87,7 +124,7 @@ def check_counts(name: str, folder: Path) -> None:
     for arch in _archs(space):
         network = space.build(arch).eval()
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            network(torch.randn(1, *space.input_shape))
+            network(noise(space, arch, 1))
         assert space.params(arch) == sum(p.numel() for p in network.parameters()), arch
         assert space.macs(arch) == counter.get_total_flops() // 2, arch
 
@@ -95,7 +132,7 @@ def check_counts(name: str, folder: Path) -> None:
 def check_inheritance(name: str, folder: Path) -> None:
     """One path of the supernet equals the standalone network that inherits its weights, bit for bit."""
     space = open_space(name)
-    for layout in (torch.contiguous_format, torch.channels_last):
+    for layout in (torch.contiguous_format, torch.channels_last)[: 1 if space.reads_text else 2]:
         same_outputs(space, perturbed(space.supernet()), _archs(space), layout)
 
 
@@ -130,11 +167,12 @@ def check_references(name: str, folder: Path) -> None:
     family = space.baseline()
     if family is None:
         return
-    assert len(family.choices) == 1 and family.input_shape == space.input_shape
+    assert len(family.choices) == 1 and (space.reads_text or family.input_shape == space.input_shape)
     macs = [family.macs((width,)) for width in range(len(family.choices[0].options))]
     assert macs == sorted(macs), "the family is not ordered from narrow to wide"
     with torch.no_grad():
-        assert family.build((0,)).eval()(torch.randn(2, *space.input_shape)).shape == (2, CLASSES)
+        out = family.build((0,)).eval()(noise(family, (0,), 2))
+    assert out.shape == (2, outputs(family, (0,), CLASSES))
 
 
 def perturbed(net: nn.Module) -> nn.Module:
@@ -152,8 +190,8 @@ def perturbed(net: nn.Module) -> nn.Module:
 def same_outputs(space: Space, supernet: nn.Module, archs: list[Arch], layout: torch.memory_format) -> None:
     """AssertionError where a standalone network with inherited weights differs from the supernet's path at all."""
     supernet.to(memory_format=layout).eval()  # type: ignore[call-overload]
-    x = torch.randn(2, *space.input_shape).contiguous(memory_format=layout)
     for arch in archs:
+        x = noise(space, arch, 2).contiguous(memory_format=layout)
         network = space.build(arch).to(memory_format=layout).eval()  # type: ignore[call-overload]
         network.load_state_dict(space.inherited(supernet, arch))
         with torch.no_grad():

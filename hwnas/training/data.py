@@ -18,6 +18,7 @@ from hwnas.training.datasets import Images, RawData, RawText
 Batch = tuple[Any, Tensor]
 """What a network takes (images, or a window of text), and the labels [n] of what it gives, [n, classes]."""
 EVALUATION_BATCH = 256
+_SEARCH_FRACTION = 0.25
 
 
 class TestSplitOpened(AssertionError):
@@ -142,7 +143,12 @@ class Data:
     _test: Split | None
 
     def __init__(
-        self, raw: RawData, resolution: int, seed: int, search_fraction: float = 0.25, limit: int | None = None
+        self,
+        raw: RawData,
+        resolution: int,
+        seed: int,
+        search_fraction: float = _SEARCH_FRACTION,
+        limit: int | None = None,
     ) -> None:
         """`limit`: use only so many training images, of all classes alike. The test split is never cut."""
         self.class_names = raw.class_names
@@ -214,7 +220,7 @@ def open_data(name: str, settings: dict[str, object], resolution: int, seed: int
     from hwnas.training.text import TextData
 
     own = dict(settings)
-    limit, fraction = own.pop("limit", None), own.pop("search_fraction", 0.25)
+    limit, fraction = own.pop("limit", None), own.pop("search_fraction", _SEARCH_FRACTION)
     if not (limit is None or (isinstance(limit, int) and limit > 0)):
         raise BadInput(f"data.limit must be a positive number of images or words, not {limit!r}")
     if not (isinstance(fraction, int | float) and 0 < fraction < 1):
@@ -222,5 +228,7 @@ def open_data(name: str, settings: dict[str, object], resolution: int, seed: int
     plugin = load("datasets", name)
     raw = plugin(validate(plugin.Settings, own, "data")).load(resolution)
     if isinstance(raw, RawText):
+        if fraction != _SEARCH_FRACTION:
+            raise BadInput("data.search_fraction is of images: a text has a validation file", "leave it out")
         return TextData(raw, limit)
     return Data(raw, resolution, seed, float(fraction), limit)

@@ -91,9 +91,7 @@ def _step(
 def _guide_loss(network: nn.Module, split: Split, device: Device) -> float:
     """On the split apart by which text tells when to average."""
     if split.guide is None:
-        raise BadInput(
-            "training.non_monotone needs a text to judge by, and images have none", "ema_decay averages them"
-        )
+        raise BadInput("training.non_monotone is for text: images have no split apart to judge by", "use ema_decay")
     return log(perplexity(network, split.guide.plain(), device))
 
 
