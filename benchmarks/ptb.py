@@ -43,7 +43,7 @@ SEARCHES: dict[str, tuple[str, ...]] = {
     "regularized-evolution": ("strategy.trials=12", "search.epochs=12", "strategy.population=4", "strategy.sample=2"),
     "nas-rl": ("strategy.trials=12", "search.epochs=12"),
     "nao": ("strategy.trials=12", "search.epochs=12", "strategy.batch=4", "strategy.parents=4"),
-    "enas": ("search.epochs=10", "strategy.c=80"),
+    "enas": ("search.epochs=10", "strategy.reward=80"),
     "darts": ("search.epochs=3",),
 }
 """What makes each take about two minutes of a core."""

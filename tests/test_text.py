@@ -19,10 +19,10 @@ from hwnas.training.datasets import RawText
 from hwnas.training.network import accuracy, perplexity, train
 from hwnas.training.schedule import clip_gradient, learning_rate
 from hwnas.training.settings import Compute, Recipe
-from hwnas.training.text import SPAN, TextData, TextSplit
+from hwnas.training.text import TextData, TextSplit
 
 CPU = Device(Compute(device="cpu", threads=1))
-WORDS = 12
+WORDS, SPAN = 12, 35
 RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=2.0, momentum=0.0, label_smoothing=0.0, clip=0.25)
 
 
@@ -52,7 +52,7 @@ def network() -> nn.Module:
 @given(count=st.integers(2, 2000))
 def test_a_judgement_asks_for_every_word_once(count: int) -> None:
     """But for the first, and what does not fill the rows: fewer than there are rows."""
-    split = TextSplit(np.arange(count))
+    split = TextSplit(np.arange(count), SPAN)
     asked = torch.cat([labels for _, labels in split.plain()])
     assert len(asked) == split.samples > count - 1 - 16
     assert sorted(asked.tolist()) == list(range(1, split.samples + 1))
@@ -61,7 +61,7 @@ def test_a_judgement_asks_for_every_word_once(count: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(count=st.integers(2 * SPAN + 1, 3000), rows=st.integers(1, 8), seed=st.integers(0, 9))
 def test_an_epoch_has_as_many_windows_as_its_length_says(count: int, rows: int, seed: int) -> None:
-    split = TextSplit(np.arange(count))
+    split = TextSplit(np.arange(count), SPAN)
     expected = len(split) // rows
     if expected == 0:
         with pytest.raises(BadInput, match="too short"):
@@ -77,7 +77,7 @@ def test_an_epoch_has_as_many_windows_as_its_length_says(count: int, rows: int, 
 
 
 def test_epochs_begin_at_different_places() -> None:
-    split = TextSplit(np.arange(500))
+    split = TextSplit(np.arange(500), SPAN)
     starts = {int(next(split.epoch(2, generator(seed)))[0].words[0, 0]) for seed in range(20)}
     assert len(starts) > 5 and max(starts) < SPAN
 
@@ -106,10 +106,10 @@ class Certain(nn.Module):
 def test_perplexity_by_hand() -> None:
     """Of a uniform guess the number of words; of one that gives the right word 3/4, or a wrong one, their mean."""
     assert perplexity(Uniform(), data().search.plain(), CPU) == pytest.approx(WORDS, rel=1e-5)
-    right = TextSplit(np.arange(161) % WORDS)
+    right = TextSplit(np.arange(161) % WORDS, SPAN)
     assert perplexity(Certain(), right.plain(), CPU) == pytest.approx(4 / 3, rel=1e-5)
     assert accuracy(Certain(), right.plain(), CPU) == 1
-    half = TextSplit(np.array([0, 1, 0, 1, 0], np.int64))  # from 1 to 0 is wrong
+    half = TextSplit(np.array([0, 1, 0, 1, 0], np.int64), SPAN)  # from 1 to 0 is wrong
     expected = exp(-(log(0.75) + log(0.25 / (WORDS - 1))) / 2)
     assert perplexity(Certain(), half.plain(), CPU) == pytest.approx(expected, rel=1e-5)
 

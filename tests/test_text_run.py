@@ -143,7 +143,6 @@ def test_a_text_and_a_space_of_images_are_refused(here: Path) -> None:
 
 @pytest.mark.parametrize("strategy", ["darts", "enas"])
 def test_a_killed_search_goes_on_to_the_same_end(here: Path, monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
-    config = resolve({"strategy": {"name": strategy}}, None, ())
     values = {key: value for key, value in TEXT.items() if key != "strategy"}
     Path("gradient.yaml").write_text(yaml.safe_dump(values))
     config = resolve({"strategy": {"name": strategy}}, Path("gradient.yaml"))
@@ -167,3 +166,9 @@ def test_a_killed_search_goes_on_to_the_same_end(here: Path, monkeypatch: pytest
         run.search()
         assert run.journal.digest() == expected
     assert taken > 10
+
+
+def test_a_network_that_diverges_is_worth_nothing_and_ends_no_search(here: Path) -> None:
+    config = resolve({}, Path("text.yaml"), ("search.learning_rate=1e12", "search.clip=null"))
+    with Run(config, Path("steep")) as run:
+        assert [trial.accuracy for trial in run.search().trials] == [0.0, 0.0]

@@ -49,7 +49,7 @@ def propose(
             strategy.tell(trial)
             trials.append(trial)
     epochs = estimator.epochs(len(trials))
-    return SearchResult(trials, shortlist(trials, means.data.search.samples), epochs=epochs)
+    return SearchResult(trials, shortlist(trials, means.data.search.standard_error), epochs=epochs)
 
 
 def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
@@ -66,7 +66,7 @@ def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal
     archs = dict.fromkeys([*candidates(problem, scores), *strategy.drawn()])
     done = {record.arch: record for record in map(Trial.of, journal.of("trial"))}
     trials = [done[a] if a in done else _judge(problem, a, weights.accuracy, journal, "trial") for a in archs]
-    best_first = shortlist(trials, means.data.search.samples)
+    best_first = shortlist(trials, means.data.search.standard_error)
     return SearchResult(trials, best_first, history=list(journal.of("epoch")), epochs=means.recipe.epochs)
 
 

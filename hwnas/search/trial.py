@@ -1,8 +1,7 @@
 """One evaluated architecture, and what a search found."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any
 
 from hwnas.core.arch import Arch
@@ -55,16 +54,15 @@ def pareto(trials: Iterable[Trial]) -> list[Trial]:
     return front
 
 
-def shortlist(trials: Iterable[Trial], images: int) -> list[Trial]:
+def shortlist(trials: Iterable[Trial], error_of: Callable[[float], float]) -> list[Trial]:
     """The order in which networks are taken: the one-standard-error rule, then by accuracy.
 
-    Among those that `images` search images cannot tell from the best (within one binomial standard error), the slowest
+    Among those that the search split cannot tell from the best (within one standard error of its accuracy), the slowest
     comes first: the budget is there to be used, and shared weights or a few epochs judge large networks too harshly.
     """
     order = ranked(trials)
     best = order[0].accuracy
-    error = sqrt(best * (1 - best) / images)
-    tied = [trial for trial in order if trial.accuracy >= best - error]
+    tied = [trial for trial in order if trial.accuracy >= best - error_of(best)]
     return sorted(tied, key=lambda t: (-t.predicted_ms, t.arch)) + order[len(tied) :]
 
 

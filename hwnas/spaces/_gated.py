@@ -49,7 +49,7 @@ class GatedSpace(RecurrentSpace):
     def build(self, arch: Arch) -> nn.Module:
         self.check(arch)
         embedding, cell, words = self._specs(width := self.widths[arch[0]])
-        return Reader((embedding, words), GatedCell(build(cell)), self.states * width, self.settings)
+        return Reader((embedding, words), build(cell), self.states * width, self.settings)
 
     def supernet(self) -> nn.Module:
         return Widths(self)
@@ -64,17 +64,6 @@ class GatedSpace(RecurrentSpace):
 
     def baseline(self) -> "Space | None":
         return self
-
-
-class GatedCell(nn.Module):
-    """An operator of a cell by its `step`."""
-
-    def __init__(self, operator: nn.Module) -> None:
-        super().__init__()
-        self.operator = operator
-
-    def step(self, word: Tensor, state: Tensor, keep: Tensor | None) -> Tensor:
-        return self.operator.step(word, state, keep)  # type: ignore[operator]
 
 
 class Widths(nn.Module):

@@ -55,7 +55,7 @@ class RnnCell(RecurrentSpace):
         choices = [Choice("nodes", tuple(map(str, settings.nodes)))] if len(settings.nodes) > 1 else []
         self.places: list[tuple[int | None, int]] = []
         """Of each node: the choices of its source (None for the first, which has but one) and of its function."""
-        for node in range(1, settings.nodes[-1] + 1):
+        for node in range(1, max(settings.nodes) + 1):
             source = len(choices) if node > 1 else None
             if source is not None:
                 choices.append(Choice(f"node{node}_from", tuple(f"node{other}" for other in range(node))))
@@ -117,7 +117,7 @@ class RnnCell(RecurrentSpace):
     def inherited(self, supernet: nn.Module, arch: Arch) -> dict[str, Tensor]:
         absent = tuple(f"cell.nodes.{node}." for node in range(self.count(arch), len(self.places)))
         state = supernet.state_dict(keep_vars=True)
-        return {key: value for key, value in state.items() if not key.startswith(absent)} if absent else dict(state)
+        return {key: value for key, value in state.items() if not key.startswith(absent)}
 
     def reference(self) -> Arch:
         """A recurrent highway network (arXiv:1607.03474) of all nodes: each reads the one before, tanh."""

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from math import sqrt
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ class TestSplitOpened(AssertionError):
 class Split(ABC):
     """One split as batches. Its length divided by the batch size is the number of batches of an epoch."""
 
+    is_text: ClassVar[bool] = False
     guide: "Split | None" = None
     """Data apart, by which training may judge itself; images have none."""
 
@@ -62,6 +64,10 @@ class Split(ABC):
     @abstractmethod
     def samples(self) -> int:
         """Answers that `plain` asks for."""
+
+    @abstractmethod
+    def standard_error(self, score: float) -> float:
+        """Of a network's score on this split (`network.score`)."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,10 @@ class ImageSplit(Split):
     @property
     def samples(self) -> int:
         return len(self)
+
+    def standard_error(self, score: float) -> float:
+        """Binomial."""
+        return sqrt(score * (1 - score) / len(self))
 
     def first(self, count: int) -> Tensor:
         return next(self.plain(count))[0]

@@ -28,6 +28,17 @@ def default_loss(recipe: Recipe) -> Loss:
     return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
 
 
+def score(network: nn.Module, split: Split, device: Device) -> float:
+    """By which a search compares networks, 0 to 1: the fraction right; of text 1/perplexity, the geometric mean of the
+    probabilities that right words were given. After a short training all networks still guess the same frequent word.
+    """
+    return 1 / perplexity(network, split.plain(), device) if split.is_text else accuracy(network, split.plain(), device)
+
+
+class Diverged(BadInput):
+    """The loss is no longer finite."""
+
+
 def train(
     network: nn.Module,
     split: Split,
@@ -41,7 +52,7 @@ def train(
     """Train in place and return the network in eval mode. `path`: the checkpoint, written after every epoch.
 
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
-    same weights. Raises BadInput when the loss is no longer finite.
+    same weights. Raises Diverged when the loss is no longer finite.
     """
     loss = loss or default_loss(recipe)
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -57,7 +68,7 @@ def train(
                 set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
                 value = _step(network, batch, loss, optimizer, recipe, device)
                 if not torch.isfinite(value):
-                    raise BadInput(
+                    raise Diverged(
                         f"{label}: the loss became {value.item()} in epoch {epoch + 1}",
                         "lower the rate: --set training.learning_rate=...",
                     )

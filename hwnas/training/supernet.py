@@ -17,7 +17,7 @@ from hwnas.training import checkpoint
 from hwnas.training.batch_norm import batch_norms, reestimate, statistics_kept
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Data
-from hwnas.training.network import Loss, accuracy, default_loss
+from hwnas.training.network import Loss, default_loss, score
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
 
@@ -140,7 +140,7 @@ class SharedWeights:
         reestimate(
             network, batch_norms(network), (x for _, (x, _) in zip(range(enough), batches, strict=False)), self.device
         )
-        return accuracy(network, self.data.search.plain(), self.device)
+        return score(network, self.data.search, self.device)
 
     def _resume(self, path: Path | None, optimizer: torch.optim.SGD, companion: Companion) -> int:
         if path is None or not path.exists():

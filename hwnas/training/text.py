@@ -5,6 +5,7 @@ whose controller and α learn from it) and tells when to average, the test text 
 """
 
 from collections.abc import Iterator
+from math import sqrt
 
 import numpy as np
 import torch
@@ -15,39 +16,46 @@ from hwnas.spaces import Window
 from hwnas.training.data import Batch, Data, Split
 from hwnas.training.datasets import RawText
 
-SPAN = 35
-"""Words of a window: back-propagation goes no further (Zaremba et al. 2014, arXiv:1409.2329; DARTS: 35)."""
+_SPREAD_NATS = 2.7
+"""Standard deviation of a word's cross-entropy: that of PTB under its word frequencies; sharper models have more."""
 _ROWS = 16
 """Side by side in a judgement; each row starts without a memory."""
 
 
 class TextSplit(Split):
-    """`words`: int64 [n]."""
+    """`words`: int64 [n]. `span`: of a window."""
 
-    def __init__(self, words: np.ndarray, guide: Split | None = None) -> None:
-        self.words, self.guide = torch.from_numpy(words), guide
+    is_text = True
+
+    def __init__(self, words: np.ndarray, span: int, guide: Split | None = None) -> None:
+        self.words, self.span, self.guide = torch.from_numpy(words), span, guide
 
     def __len__(self) -> int:
         """Windows, where each epoch begins up to a window later than the text."""
-        return max(0, (len(self.words) - 1) // SPAN - 1)
+        return max(0, (len(self.words) - 1) // self.span - 1)
 
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """`batch_size` rows. It begins anywhere in the first window, so that windows end elsewhere each time."""
         count = len(self) // batch_size
         if count == 0:
-            what = f"a text of {len(self.words)} words is too short for {batch_size} rows of {SPAN}"
+            what = f"a text of {len(self.words)} words is too short for {batch_size} rows of {self.span}"
             raise BadInput(what, "a smaller batch_size")
-        start = int(torch.randint(SPAN, (1,), generator=generator))
+        start = int(torch.randint(self.span, (1,), generator=generator))
         noise = int(torch.randint(2**62, (1,), generator=generator))
-        yield from windows(self.words[start : start + batch_size * count * SPAN + 1], batch_size, noise)
+        words = self.words[start : start + batch_size * count * self.span + 1]
+        yield from windows(words, batch_size, self.span, noise)
 
     def plain(self) -> Iterator[Batch]:
-        yield from windows(self.words[: self.samples + 1], self._rows, 0)
+        yield from windows(self.words[: self.samples + 1], self._rows, self.span, noise=0)
 
     @property
     def samples(self) -> int:
         """All words but the first, up to what does not fill the rows."""
         return (len(self.words) - 1) // self._rows * self._rows
+
+    def standard_error(self, score: float) -> float:
+        """Of exp(−mean cross-entropy)."""
+        return score * _SPREAD_NATS / sqrt(self.samples)
 
     @property
     def _rows(self) -> int:
@@ -61,12 +69,12 @@ class TextSplit(Split):
         return self.first(count)
 
 
-def windows(words: Tensor, rows: int, noise: int) -> Iterator[Batch]:
+def windows(words: Tensor, rows: int, span: int, noise: int) -> Iterator[Batch]:
     """`words`: [rows · length + 1] → windows over [rows, length], each with the words that follow, [rows · span]."""
     read, next_ones = words[:-1].view(rows, -1), words[1:].view(rows, -1)
     states: dict[int, Tensor] = {}
-    for number, place in enumerate(range(0, read.shape[1], SPAN)):
-        part = slice(place, place + SPAN)
+    for number, place in enumerate(range(0, read.shape[1], span)):
+        part = slice(place, place + span)
         yield Window(read[:, part], number, noise + number, states), next_ones[:, part].flatten()
 
 
@@ -76,8 +84,8 @@ class TextData(Data):
     def __init__(self, raw: RawText, limit: int | None = None) -> None:
         """`limit`: use only so many training words."""
         self.class_names, self.channels = raw.words, 0
-        self.search, self._test = TextSplit(raw.valid), TextSplit(raw.test)
-        self.weights = self.train = TextSplit(raw.train[:limit], self.search)
+        self.search, self._test = (TextSplit(words, raw.span) for words in (raw.valid, raw.test))
+        self.weights = self.train = TextSplit(raw.train[:limit], raw.span, self.search)
 
     def preprocessing(self) -> dict[str, object]:
         return {"words": list(self.class_names)}

@@ -5,9 +5,10 @@ from pydantic import Field
 
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
+from hwnas.core.progress import warn
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Estimator, Means
-from hwnas.training.network import accuracy, train
+from hwnas.training.network import Diverged, score, train
 
 
 class EarlyStopSettings(Settings):
@@ -28,8 +29,12 @@ class EarlyStop(Estimator):
         torch.manual_seed(derive(m.seed, "weights", arch) % 2**63)
         network = m.space.build(arch)
         label = f"train {self.recipe.epochs} epochs"
-        train(network, m.data.weights, self.recipe, m.device, derive(m.seed, "early stop"), label, loss=m.loss)
-        return accuracy(network, m.data.search.plain(), m.device)
+        try:
+            train(network, m.data.weights, self.recipe, m.device, derive(m.seed, "early stop"), label, loss=m.loss)
+        except Diverged as error:  # some recurrent cells do: one of them is no reason to end a search
+            warn(f"{error.what}; it counts as 0 % right")
+            return 0.0
+        return score(network, m.data.search, m.device)
 
     def epochs(self, queries: int) -> int:
         return queries * self.recipe.epochs

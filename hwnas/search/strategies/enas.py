@@ -8,8 +8,8 @@ The weights ω and the controller's θ are trained in turns (section 2.2):
 Logits are bounded, c·tanh(z/T), against premature convergence; one layer of 100, weights uniform in ±0.1, e = 1e-4,
 Adam at 0.0035 (the paper's cells). Deriving (section 2.4): networks are drawn from the controller and compared by the
 shared weights; here on the whole search split, beside exact projections of the controller's marginals on the budget.
-Deviations: R = exp(−cross-entropy), the paper's c/perplexity of language with c = 1, instead of a batch's accuracy,
-which is coarser. The latency enters as in `proxyless_rl.py`: R − μ·(latency/target − 1), μ learned. A warm-up without
+Deviations: R = r·exp(−cross-entropy), the paper's reward for language, r = 1, instead of a batch's accuracy, which is
+coarser. The latency enters as in `proxyless_rl.py`: R − μ·(latency/target − 1), μ learned. A warm-up without
 θ, for our searches take tens of epochs and not 150; for the same reason d is 0.9, not 0.999, and a step of θ comes for
 every 4 of ω (paper: 30 for 281). c = 2.5 and T = 5 are the paper's for language (cells: 1.1). No skip-connection
 target: skips are choices like the others.
@@ -55,8 +55,8 @@ class EnasSettings(Settings):
     bound: float = Field(default=2.5, gt=0)
     """c; the paper: 2.5 for language, 1.1 for cells, 1.5 for whole networks."""
     temperature: float = Field(default=5.0, gt=0)
-    c: float = Field(default=1.0, gt=0)
-    """Of the reward c·exp(−loss). The paper: c/perplexity for language, c about 80 (weakly sourced)."""
+    reward: float = Field(default=1.0, gt=0)
+    """r of R = r·exp(−cross-entropy). For language the paper has r/perplexity, r about 80 (weakly sourced)."""
     derived: int = Field(default=10, ge=0)
     """Networks drawn from the controller at the end."""
 
@@ -93,7 +93,7 @@ class Enas(Relaxation):
         archs = self.controller.sample(generator, self.settings.networks)
         latencies_ms = [self.problem.latency.predict(arch) for arch in archs]
         with torch.no_grad():
-            likelihoods = [self.settings.c * float(torch.exp(-loss_of(one_path(arch)))) for arch in archs]
+            likelihoods = [self.settings.reward * float(torch.exp(-loss_of(one_path(arch)))) for arch in archs]
         excesses = [ms / self.problem.limit_ms - 1 for ms in latencies_ms]
         rewards = [p - self.term.multiplier * e for p, e in zip(likelihoods, excesses, strict=True)]
         mean = float(np.mean(rewards))

@@ -44,12 +44,14 @@ class RawData:
 
 @dataclass(frozen=True)
 class RawText:
-    """Word numbers of three texts, int64 [n] each, and the word that each number stands for."""
+    """Word numbers of three texts, int64 [n] each, and the word that each number stands for. `span`: words of a window;
+    back-propagation goes no further (Zaremba et al. 2014, arXiv:1409.2329, and DARTS: 35)."""
 
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
     words: tuple[str, ...]
+    span: int = 35
 
     def __post_init__(self) -> None:
         for text in (self.train, self.valid, self.test):

@@ -34,6 +34,8 @@ class PtbSettings(Settings):
     dir: Path | None = None
     most_words: int = Field(default=50_000, ge=2)
     """The largest vocabulary: embedding and projection grow with it."""
+    span: int = Field(default=35, ge=1)
+    """Words that back-propagation goes through, and that a batch reads in each of its rows."""
     valid_limit: int | None = Field(default=None, ge=2)
     """Use only so many words of the validation text, which is read for every network that a search judges."""
 
@@ -58,7 +60,7 @@ class Ptb(Dataset):
         vocabulary = sorted(counts, key=lambda word: (-counts[word], word))
         numbers = {word: number for number, word in enumerate(vocabulary)}
         train, valid, test = (self._numbered(part, texts[part], numbers) for part in PARTS)
-        return RawText(train, valid[: self.settings.valid_limit], test, words=tuple(vocabulary))
+        return RawText(train, valid[: self.settings.valid_limit], test, tuple(vocabulary), self.settings.span)
 
     def _numbered(self, part: str, words: list[str], numbers: dict[str, int]) -> np.ndarray:
         unknown = sorted({word for word in words if word not in numbers})
