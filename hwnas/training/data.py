@@ -1,7 +1,7 @@
 """Three disjoint splits: one trains weights, one guides the search, one is the test, which is read once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from hwnas.training.datasets import Images, RawData
 
 Batch = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 256
+_CPU = torch.device("cpu")
 
 
 class TestSplitOpened(AssertionError):
@@ -33,9 +34,16 @@ class Split:
     std: Tensor
     resolution: int
     flip: bool
+    device: torch.device = _CPU
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def on(self, device: torch.device) -> "Split":
+        """The same split, augmented and normalised there: a GPU is not kept waiting by the CPU. What is drawn is drawn
+        on the CPU, so the pixels are the same everywhere.
+        """
+        return replace(self, device=device, mean=self.mean.to(device), std=self.std.to(device))
 
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Augmented batches in random order; the last, incomplete one is dropped (its batch norm would be poor)."""
@@ -44,8 +52,8 @@ class Split:
             raise BadInput(f"a split of {len(order)} images is smaller than one batch of {batch_size}")
         for start in range(0, len(order) - batch_size + 1, batch_size):
             indices = order[start : start + batch_size]
-            pixels = augment(torch.from_numpy(self.images.pixels[indices]), self.flip, generator)
-            yield self.inputs(pixels), torch.from_numpy(self.images.labels[indices])
+            pixels, labels = self._at(indices)
+            yield self.inputs(augment(pixels, self.flip, generator)), labels
 
     def endless(self, batch_size: int, seed: int, *name: object) -> Iterator[Batch]:
         """Epoch after epoch; each epoch's order depends only on the seed, the name and its number."""
@@ -58,8 +66,12 @@ class Split:
     def plain(self, batch_size: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Every image once, in order, not augmented."""
         for start in range(0, len(self), batch_size):
-            part = slice(start, start + batch_size)
-            yield self.inputs(torch.from_numpy(self.images.pixels[part])), torch.from_numpy(self.images.labels[part])
+            pixels, labels = self._at(slice(start, start + batch_size))
+            yield self.inputs(pixels), labels
+
+    def _at(self, indices: np.ndarray | slice) -> Batch:
+        pixels, labels = self.images.pixels[indices], self.images.labels[indices]
+        return torch.from_numpy(pixels).to(self.device), torch.from_numpy(labels).to(self.device)
 
     def spread(self, count: int) -> Tensor:
         """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""
@@ -86,7 +98,9 @@ def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
     if flip:
         mirrored = torch.rand(n, 1, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, width - 1 - columns, columns)
-    return padded[torch.arange(n)[:, None, None], :, rows, left + columns].permute(0, 3, 1, 2)
+    taken = (torch.arange(n)[:, None, None], rows, left + columns)
+    image, row, column = (index.to(pixels.device, non_blocking=True) for index in taken)
+    return padded[image, :, row, column].permute(0, 3, 1, 2)
 
 
 class Data:
