@@ -1,5 +1,6 @@
 """On a CUDA device: supernet steps and training, in float32 and bfloat16."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,32 @@ def test_mixtures_are_learned(device: Device, tmp_path: Path, name: str, own: di
     weights.train(_Journaled(strategy, problem, Journal(tmp_path / "journal.jsonl")), None, "t")
     after = strategy.logits.alpha.detach()
     assert not torch.equal(after, before) and not after.isnan().any()
+
+
+def test_a_replayed_mixture_is_the_network(tmp_path: Path) -> None:
+    """Outputs, gradients of weights and of gates; capturing leaves no trace in the statistics."""
+    means = replace(small_means(tmp_path), device=Device(Compute(device="cuda", threads=1)))
+    weights = SharedWeights(means.space, means.data, means.recipe, means.device, seed=0)
+    x, _ = next(weights.data.weights.on(means.device.torch).plain(16))
+    statistics = [buffer.clone() for buffer in weights.net.buffers()]
+    replayed, eager = (_mixture_of(weights, run, x) for run in (weights.run, weights.net))
+    for once, again in zip(replayed, eager, strict=True):
+        assert torch.allclose(once, again, rtol=1e-3, atol=1e-4)
+    assert all(torch.isfinite(buffer).all() for buffer in weights.net.buffers())
+    assert any(not torch.equal(b, s) for b, s in zip(weights.net.buffers(), statistics, strict=True))
+
+
+def _mixture_of(weights: SharedWeights, run: Callable, x: torch.Tensor) -> list[torch.Tensor]:
+    weights.net.train()
+    gates = {
+        c: {o: torch.tensor(0.1 + o, device="cuda", requires_grad=True) for o in range(len(choice.options))}
+        for c, choice in enumerate(weights.space.choices)
+    }
+    out = run(x, gates)
+    leaves = [gate for paths in gates.values() for gate in paths.values()]
+    parameters = [p for p in weights.net.parameters() if p.requires_grad]
+    gradients = torch.autograd.grad(out.square().sum(), [*leaves, *parameters], allow_unused=True)
+    return [out.detach().clone(), *(g.clone() for g in gradients if g is not None)]
 
 
 def test_training_learns_and_resumes(device: Device, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ is what is measured.
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +38,7 @@ class CudaSession(Session):
         torch.cuda.synchronize()
         self._graph = torch.cuda.CUDAGraph() if graph else None
         if self._graph:
-            with torch.cuda.graph(self._graph, pool=_memory()):
+            with torch.cuda.graph(self._graph, pool=_memory().id):  # type: ignore[arg-type]
                 self._between_events()
         self._run()
 
@@ -75,6 +74,7 @@ class CudaSession(Session):
 
 
 @cache
-def _memory() -> Any:
-    """One pool for all graphs: they never run at the same time, and a profile holds two hundred."""
-    return torch.cuda.graph_pool_handle()
+def _memory() -> torch.cuda.MemPool:
+    """One pool for all graphs: they never run at the same time, and a profile holds two hundred. It is held here: one
+    that only graphs hold is gone when the last of them is, and its name with it."""
+    return torch.cuda.MemPool()

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ Batch = tuple[Any, Tensor]
 """What a network takes (images, or a window of text), and the labels [n] of what it gives, [n, classes]."""
 EVALUATION_BATCH = 256
 _SEARCH_FRACTION = 0.25
+_CPU = torch.device("cpu")
 
 
 class TestSplitOpened(AssertionError):
@@ -35,6 +36,10 @@ class Split(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def on(self, device: torch.device) -> "Split":
+        """The same split, its batches made there where that is worth it."""
+        return self
 
     @abstractmethod
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -82,9 +87,16 @@ class ImageSplit(Split):
     std: Tensor
     resolution: int
     flip: bool
+    device: torch.device = _CPU
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def on(self, device: torch.device) -> "ImageSplit":
+        """The same split, augmented and normalised there: a GPU is not kept waiting by the CPU. What is drawn is drawn
+        on the CPU, so the pixels are the same everywhere.
+        """
+        return replace(self, device=device, mean=self.mean.to(device), std=self.std.to(device))
 
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Augmented batches in random order; the last, incomplete one is dropped (its batch norm would be poor)."""
@@ -93,14 +105,18 @@ class ImageSplit(Split):
             raise BadInput(f"a split of {len(order)} images is smaller than one batch of {batch_size}")
         for start in range(0, len(order) - batch_size + 1, batch_size):
             indices = order[start : start + batch_size]
-            pixels = augment(torch.from_numpy(self.images.pixels[indices]), self.flip, generator)
-            yield self.inputs(pixels), torch.from_numpy(self.images.labels[indices])
+            pixels, labels = self._at(indices)
+            yield self.inputs(augment(pixels, self.flip, generator)), labels
 
     def plain(self, batch_size: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Every image once, in order, not augmented."""
         for start in range(0, len(self), batch_size):
-            part = slice(start, start + batch_size)
-            yield self.inputs(torch.from_numpy(self.images.pixels[part])), torch.from_numpy(self.images.labels[part])
+            pixels, labels = self._at(slice(start, start + batch_size))
+            yield self.inputs(pixels), labels
+
+    def _at(self, indices: np.ndarray | slice) -> Batch:
+        pixels, labels = self.images.pixels[indices], self.images.labels[indices]
+        return torch.from_numpy(pixels).to(self.device), torch.from_numpy(labels).to(self.device)
 
     @property
     def samples(self) -> int:
@@ -138,7 +154,9 @@ def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
     if flip:
         mirrored = torch.rand(n, 1, 1, generator=generator) < 0.5
         columns = torch.where(mirrored, width - 1 - columns, columns)
-    return padded[torch.arange(n)[:, None, None], :, rows, left + columns].permute(0, 3, 1, 2)
+    taken = (torch.arange(n)[:, None, None], rows, left + columns)
+    image, row, column = (index.to(pixels.device, non_blocking=True) for index in taken)
+    return padded[image, :, row, column].permute(0, 3, 1, 2)
 
 
 class Data:

@@ -54,7 +54,7 @@ def train(
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
     same weights. Raises Diverged when the loss is no longer finite.
     """
-    loss = loss or default_loss(recipe)
+    loss, split = loss or default_loss(recipe), split.on(device.torch)
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_of(network, recipe)
     average = average_of(network, recipe)
@@ -113,8 +113,8 @@ def accuracy(network: nn.Module, batches: Iterable[Batch], device: Device) -> fl
     right = total = 0
     for x, y in batches:
         with device.autocast():
-            predicted = network(x.to(device.torch)).argmax(1).cpu()
-        right += int((predicted == y).sum())
+            predicted = network(x.to(device.torch)).argmax(1)
+        right += int((predicted == y.to(device.torch)).sum())
         total += len(y)
     return right / total
 

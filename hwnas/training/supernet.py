@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from hwnas.training import checkpoint
 from hwnas.training.batch_norm import batch_norms, reestimate, statistics_kept
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Data
+from hwnas.training.graphed import Graphed
 from hwnas.training.network import Loss, default_loss, score
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
@@ -70,17 +71,19 @@ class SharedWeights:
         self.loss = loss or default_loss(recipe)
         torch.manual_seed(derive(seed, "supernet") % 2**63)
         self.net = space.supernet().to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.run: Callable[[Any, Gates], Tensor] = Graphed(self.net, space, device)
+        self._weights, self._search = data.weights.on(device.torch), data.search.on(device.torch)
 
     def train(self, companion: Companion, path: Path | None, label: str) -> None:
         """`path`: the checkpoint of every epoch; training goes on from it. Raises BadInput on divergence."""
         optimizer = optimizer_of(self.net, self.recipe)
         start = self._resume(path, optimizer, companion)
-        steps = len(self.data.weights) // self.recipe.batch_size
+        steps = len(self._weights) // self.recipe.batch_size
         with Progress(label, self.recipe.epochs, done=start) as progress:
             for epoch in range(start, self.recipe.epochs):
                 generator = torch.Generator().manual_seed(derive(self.seed, "supernet epoch", epoch))
-                guide = self.data.search.endless(self.recipe.batch_size, self.seed, "guide", epoch)
-                for i, batch in enumerate(self.data.weights.epoch(self.recipe.batch_size, generator)):
+                guide = self._search.endless(self.recipe.batch_size, self.seed, "guide", epoch)
+                for i, batch in enumerate(self._weights.epoch(self.recipe.batch_size, generator)):
                     set_learning_rate(optimizer, learning_rate(self.recipe, epoch * steps + i, steps))
                     self.step(companion, batch, guide, optimizer, epoch + i / steps, generator)
                 companion.epoch_done(epoch)
@@ -128,19 +131,19 @@ class SharedWeights:
     def _loss(self, gates: Gates, batch: Batch) -> Tensor:
         x, y = batch[0].to(self.device.torch), batch[1].to(self.device.torch)
         with self.device.autocast():
-            return self.loss(self.net(x, beside(gates, self.device.torch)), y)
+            return self.loss(self.run(x, beside(gates, self.device.torch)), y)
 
     def accuracy(self, arch: Arch) -> float:
         """On the search split, with inherited weights and this path's statistics. The supernet is untouched."""
         network = self.space.build(arch).to(self.device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.load_state_dict(self.space.inherited(self.net, arch))
         generator = torch.Generator().manual_seed(derive(self.seed, "statistics"))
-        batches = self.data.weights.epoch(self.recipe.batch_size, generator)
-        enough = max(1, min(_BN_IMAGES, len(self.data.weights)) // self.recipe.batch_size)
+        batches = self._weights.epoch(self.recipe.batch_size, generator)
+        enough = max(1, min(_BN_IMAGES, len(self._weights)) // self.recipe.batch_size)
         reestimate(
             network, batch_norms(network), (x for _, (x, _) in zip(range(enough), batches, strict=False)), self.device
         )
-        return score(network, self.data.search, self.device)
+        return score(network, self._search, self.device)
 
     def _resume(self, path: Path | None, optimizer: torch.optim.SGD, companion: Companion) -> int:
         if path is None or not path.exists():

@@ -74,9 +74,11 @@ class Darts(Factorised):
         loss = self.total(loss_of(self.relaxed()))
         direct, *v = torch.autograd.grad(loss, [alpha, *weights], materialize_grads=True)
         epsilon = 0.01 / max(1e-12, _norm(v))
+        # Both before either is used: a captured CUDA graph writes every gradient to the same place.
+        apart = [_along(here, v, sign * epsilon) for sign in (1, -1)]
         slopes = []
-        for sign in (1, -1):
-            _set(weights, _along(here, v, sign * epsilon))
+        for values in apart:
+            _set(weights, values)
             slopes.append(torch.autograd.grad(loss_of.again(self.relaxed()), alpha, materialize_grads=True)[0])
         _set(weights, here)
         return direct - xi * (slopes[0] - slopes[1]) / (2 * epsilon)
