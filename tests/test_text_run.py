@@ -13,6 +13,8 @@ import yaml
 from conftest import hwnas
 from small_data import write_text
 
+from hwnas.core.errors import BadInput
+from hwnas.core.files import sha256
 from hwnas.deploy.parity import compare
 from hwnas.deploy.verify import verify_bundle
 from hwnas.devices import open_runtime
@@ -172,3 +174,18 @@ def test_a_network_that_diverges_is_worth_nothing_and_ends_no_search(here: Path)
     config = resolve({}, Path("text.yaml"), ("search.learning_rate=1e12", "search.clip=null"))
     with Run(config, Path("steep")) as run:
         assert [trial.accuracy for trial in run.search().trials] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("shapes", [((4, 1), (4, 21)), ((4, 40), (4, 21)), ((4, 9, 2), (4, 21))], ids=str)
+def test_samples_that_hold_no_state_are_refused(
+    done: Path, tmp_path: Path, shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(done / "run" / "bundle", bundle)
+    tensors = {name: torch.zeros(shape) for name, shape in zip(("inputs", "logits"), shapes, strict=True)}
+    safetensors.torch.save_file(tensors, bundle / "samples.safetensors")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["samples.safetensors"] = sha256(bundle / "samples.safetensors")
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadInput, match="holds no samples"):
+        verify_bundle(bundle)

@@ -50,7 +50,7 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _model_card(card: dict[str, Any]) -> str:
     interface, use = (_TEXT, _READ_WORDS) if card["channels"] == 0 else (_IMAGES, _SEE_IMAGES)
-    facts = card | card["preprocessing"]
+    facts = card["preprocessing"] | card
     return _CARD.format(**facts, interface=interface.format(**facts), use=use.format(**facts))
 
 

@@ -105,7 +105,8 @@ def _samples(path: Path) -> tuple[Tensor, Tensor]:
     except (safetensors.SafetensorError, KeyError) as error:
         raise BadInput(f"{path} holds no samples: {error}", "export the network again") from error
     sound = all(t.dtype == torch.float32 and bool(t.isfinite().all()) for t in (inputs, logits))
-    if not sound or inputs.dim() not in (2, 4) or logits.dim() != 2 or not 0 < len(inputs) == len(logits):
+    sound &= inputs.dim() in (2, 4) and logits.dim() == 2 and 0 < len(inputs) == len(logits)
+    if not sound or (inputs.dim() == 2 and not 1 < inputs.shape[1] <= logits.shape[1]):
         raise BadInput(f"{path} holds no samples: it needs float32 inputs [n, c, h, w] or [n, 1 + state], and logits")
     return inputs, logits
 

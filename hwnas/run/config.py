@@ -84,8 +84,10 @@ def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: t
     for assignment in assignments:
         assign(values, assignment)
     values = _expanded(values)
-    suited = load("datasets", values["data"]["name"]).recipe
-    config = validate(RunConfig, values | {k: own | values.get(k, {}) for k, own in suited.items()}, "configuration")
+    config = validate(RunConfig, values, "configuration")
+    if suited := load("datasets", config.data.name).recipe:
+        given = {section: own | values.get(section, {}) for section, own in suited.items()}
+        config = validate(RunConfig, values | given, "configuration")
     parse_budget(config.budget)
     full = {
         "space": _filled("spaces", config.space, {}),

@@ -62,7 +62,7 @@ def export_all(
 
 def samples_of(data: Data) -> int:
     """How many parity is judged by: words that follow one another, or images."""
-    return STEPS if data.channels == 0 else SAMPLES
+    return STEPS if data.is_text else SAMPLES
 
 
 def _metadata(config: RunConfig, data: Data) -> dict[str, str]:

@@ -22,8 +22,8 @@ class MeasuredMs(Settings):
 
 class NetworkResult(Settings):
     """One network of the run. `accuracy`: fraction on the test split, of text that of next words; `perplexity`: of text
-    alone. `peak_memory_bytes`: of the activations of one
-    image in the target's precision, computed. `energy_mj`: measured, of one run. `note`: why something is missing.
+    alone. `peak_memory_bytes`: of the activations of one image in the target's precision, computed. `energy_mj`:
+    measured, of one run. `note`: why something is missing.
     """
 
     space: str
@@ -43,6 +43,8 @@ class NetworkResult(Settings):
 
 
 class ParetoPoint(Settings):
+    """`accuracy`: on the search split, by the search's estimator; of text 1/perplexity."""
+
     arch: list[int]
     accuracy: float
     predicted_ms: float

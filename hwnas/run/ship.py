@@ -71,7 +71,7 @@ def test_all(
         tested = modules if config.target.precision == "fp32" else _file_networks(exported, config)
         accuracies = {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in tested.items()}
         facts = {"accuracies": accuracies, "images": test.samples}
-        if data.channels == 0:
+        if data.is_text:
             facts["perplexities"] = {role: perplexity(n, test.plain(), device) for role, n in tested.items()}
         record = journal.append("tested", **facts)
     try:
@@ -154,7 +154,7 @@ def ship(
         "classes": data.classes,
         "class_names": ", ".join(data.class_names[:20]),
         "sample_count": len(samples),
-        "size": samples.shape[1] - 1 if data.channels == 0 else samples.shape[-1],
+        "size": samples.shape[1] - 1 if data.is_text else samples.shape[-1],
         "channels": data.channels,
         "preprocessing": preprocessing,
     }

@@ -197,6 +197,10 @@ class Data:
         self._test = split(raw.test)
 
     @property
+    def is_text(self) -> bool:
+        return self.channels == 0
+
+    @property
     def classes(self) -> int:
         return len(self.class_names)
 
