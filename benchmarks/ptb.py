@@ -7,6 +7,8 @@ budget; what it finds, the space's reference and the two gated cells then train 
 LSTM and GRU are the widest with no more parameters than the largest searched cell. Interrupted, it goes on; every
 network is a job of its own. At the end all networks are timed together on the target, interleaved, and the table is
 printed. The test text is read once a network, when nothing is left to choose.
+
+    python benchmarks/ptb.py --data-dir DIR --latency      # only the hand-made and the published cells, timed
 """
 
 import argparse
@@ -30,11 +32,13 @@ from hwnas.core.seeds import derive
 from hwnas.deploy.measure import measure
 from hwnas.devices import open_runtime
 from hwnas.latency.graphs import network_graph
+from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig, overrides, resolve
 from hwnas.run.networks import Network, train_network
 from hwnas.run.problem import data_of, latency_of, space_of
 from hwnas.run.stages import Run
 from hwnas.spaces import Space
+from hwnas.spaces.rnn_cell import DARTS_1, DARTS_2
 from hwnas.training.compute import Device
 from hwnas.training.network import accuracy, perplexity
 
@@ -65,8 +69,11 @@ def main() -> None:
     be_quiet(True)
     config = _config(options, 0)
     space = space_of(config, 0, data_of(config).classes)
-    latency_of(config, space)  # profiled once, while nothing else runs
+    model = latency_of(config, space)  # profiled once, while nothing else runs
     widths = {kind: _widest(kind, space, config) for kind in ("lstm", "gru")}
+    if options.latency:
+        print(_known_cells(config, model, widths))
+        return
     named = [Job(kind, seed, width) for kind, width in widths.items() for seed in range(options.seeds)]
     named += [Job("reference", seed) for seed in range(options.seeds)]
     jobs = named + [Job(strategy, seed) for seed in range(options.seeds) for strategy in options.strategies]
@@ -143,9 +150,12 @@ def _largest(space: Any, config: RunConfig) -> list[Arch]:
     """The reference with each number of nodes that fits the budget."""
     latency = latency_of(config, space)
     budget_ms = parse_budget(config.budget).resolve_ms(latency.predict(space.reference()))
-    counts = range(len(space.settings.nodes))
-    archs = [(count, *space.reference()[1:]) for count in counts]
-    return [arch for arch in archs if latency.predict_p95(arch) <= budget_ms]
+    return [arch for arch in _with_each_count(space) if latency.predict_p95(arch) <= budget_ms]
+
+
+def _with_each_count(space: Any) -> list[Arch]:
+    """The reference with each number of nodes."""
+    return [(count, *space.reference()[1:]) for count in range(len(space.settings.nodes))]
 
 
 def _table(options: argparse.Namespace, jobs: Sequence[Job]) -> str:
@@ -172,6 +182,25 @@ def _table(options: argparse.Namespace, jobs: Sequence[Job]) -> str:
     return "\n".join(lines)
 
 
+def _known_cells(config: RunConfig, model: LatencyModel, widths: dict[str, int]) -> str:
+    """Untrained: weights do not matter to latency. Predicted and measured, interleaved."""
+    space: Any = model.space
+    cells = {f"highway, {space.count(arch)} nodes": arch for arch in _with_each_count(space)}
+    cells |= {"DARTS, first order": space.arch(DARTS_1), "DARTS, second order": space.arch(DARTS_2)}
+    networks: dict[str, tuple[Space, Arch]] = {name: (space, arch) for name, arch in cells.items()}
+    networks |= {f"{k}, width {w}": (_gated(k, config, w, space.classes), (0,)) for k, w in widths.items()}
+    runtime = open_runtime(config.target)
+    graphs = {name: network_graph(*network, runtime) for name, network in networks.items()}
+    timed = measure(graphs, config.target, derive(0, "ptb"))
+    error = model.calibration.error
+    lines = [f"held-out networks: mean error {100 * error.mean:.1f} %, noise floor {100 * error.noise_floor:.1f} %", ""]
+    lines += ["| cell | parameters | predicted ms | measured ms |", "|---|---|---|---|"]
+    for name, (of, arch) in networks.items():
+        predicted = f"{model.predict(arch):.4f}" if of is space else "-"
+        lines.append(f"| {name} | {of.params(arch):,} | {predicted} | {timed[name].median:.4f} |")
+    return "\n".join(lines)
+
+
 def _config(options: argparse.Namespace, seed: int, *sets: str, strategy: str = "random") -> RunConfig:
     flags = overrides(data_dir=options.data_dir, seed=seed, strategy=strategy)
     return resolve(flags, options.config, (*options.set, *sets))
@@ -185,6 +214,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--strategies", type=lambda text: text.split(","), default=list(SEARCHES))
+    parser.add_argument("--latency", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
