@@ -92,7 +92,7 @@ class StagedSpace(ChainSpace):
         for stage, (width, depth, stride) in enumerate(zip(s.widths, s.depths, s.strides, strict=True), start=1):
             least, elastic = self.shallowest(depth), len(choices)
             if least < depth:
-                choices.append(Choice(f"stage{stage}_depth", tuple(map(str, range(least, depth + 1)))))
+                choices.append(Choice(f"stage{stage}_depth", tuple(map(str, range(least, depth + 1))), "depth"))
             for block in range(1, depth + 1):
                 options = self.candidates(Place(stage, next(layers), shape, width, stride if block == 1 else 1))
                 name, there = f"stage{stage}_block{block}", (elastic, block - least) if block > least else None
