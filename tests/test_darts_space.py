@@ -1,9 +1,11 @@
 """DARTS's space beyond the conformance suite: as published, its mixture, its sums, and the graphs that are timed."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from random import Random
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -17,13 +19,15 @@ from hwnas.core.arch import Arch
 from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
 from hwnas.exporters.onnx import to_onnx
+from hwnas.formats import Int8Form
+from hwnas.formats.int8 import quantize
 from hwnas.formats.precision import in_precision
 from hwnas.formats.reader import OnnxGraph
 from hwnas.formats.torch_module import to_module
 from hwnas.latency.additive import Additive
 from hwnas.operators import build, onnx_graph
 from hwnas.operators.opspec import OpSpec
-from hwnas.search.projection import project
+from hwnas.search.projection import extreme, project
 from hwnas.spaces import single_path
 from hwnas.spaces.darts import Darts, DartsSettings
 from hwnas.testing.exporter import worst_difference
@@ -152,6 +156,18 @@ def test_projection_is_exact() -> None:
     assert sum(s[o] for s, o in zip(scores, found, strict=True)) == pytest.approx(float(worth[sums <= limit].max()))
 
 
+def test_projection_of_the_default_space_takes_seconds() -> None:
+    """1,412 terms, most of two conditions; tied one by one, five minutes of the solver were not enough."""
+    space = space_of()
+    rng = np.random.default_rng(0)
+    additive = Additive(space, rng.uniform(0.5, 2.0, len(space.operators())))
+    scores = [rng.normal(size=len(c.options)) for c in space.choices]
+    low, high = (additive.sum(extreme(space, additive, cheapest=end)) for end in (True, False))
+    start = process_time()
+    assert len(project(space, additive, scores, low + 0.3 * (high - low), 3)) == 3
+    assert process_time() - start < 15
+
+
 # --- Graphs ----------------------------------------------------------------------------------------------------------
 
 
@@ -201,3 +217,16 @@ def test_what_is_timed_is_what_is_shipped(tmp_path: Path) -> None:
 def test_operators_need_no_more_than_their_input() -> None:
     spec = OpSpec.of("factorized_reduction", (4, 8, 8), out=7)
     assert build(spec)(torch.randn(1, 4, 8, 8)).shape == (1, 7, 4, 4)
+
+
+@pytest.mark.parametrize("form", ["s8s8", "u8s8"])
+def test_int8_rounds_what_several_relus_read(form: Int8Form) -> None:
+    """A cell's output goes to the ReLUs of two others: none of them can be fused with what makes it."""
+    space = space_of(**TINY, nodes=2)
+    samples = np.random.default_rng(0).standard_normal((4, *space.input_shape), dtype=np.float32)
+    exact = onnx_graph.write(perturbed(space.build(space.reference())).eval(), space.input_shape)
+    graph = onnx.load_from_string(quantize(exact, samples, form)).graph
+    readers = Counter(name for node in graph.node for name in node.input)
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    shared = [node.input[0] for node in graph.node if node.op_type == "Relu" and readers[node.input[0]] > 1]
+    assert shared and {makers[name] for name in shared} == {"DequantizeLinear"}

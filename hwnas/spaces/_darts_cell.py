@@ -60,22 +60,8 @@ def wiring(kind: str, nodes: int, operators: tuple[str, ...], first: int) -> tup
     return tuple(made), choices
 
 
-class CellBase(nn.Module):
-    """`inputs`: the operators that bring what it reads to its width."""
-
-    def __init__(self, inputs: tuple[OpSpec, OpSpec]) -> None:
-        super().__init__()
-        self.before, self.last = map(build, inputs)
-
-    def joined(self, before: Tensor, last: Tensor, nodes: Sequence[Callable[[list[Tensor]], Tensor]]) -> Tensor:
-        states = [self.before(before), self.last(last)]
-        for node in nodes:
-            states.append(node(states))
-        return torch.cat(states[2:], 1)
-
-
-class Cell(CellBase):
-    """`specs(edge)`: its operators by option."""
+class Cell(nn.Module):
+    """`inputs`: the operators that bring what it reads to its width. `specs(edge)`: the edge's operators by option."""
 
     def __init__(
         self,
@@ -84,61 +70,61 @@ class Cell(CellBase):
         specs: Callable[[Edge], Sequence[OpSpec]],
         arch: Arch,
     ) -> None:
-        super().__init__(inputs)
+        super().__init__()
+        self.before, self.last = map(build, inputs)
         self.nodes = [node.taken(arch) for node in nodes]
         taken = (edge for edges in self.nodes for edge in edges)
         self.edges = nn.ModuleDict({edge.name: build(specs(edge)[arch[edge.choice]]) for edge in taken})
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
-        return self.joined(before, last, [self._sum(edges) for edges in self.nodes])
-
-    def _sum(self, edges: list[Edge]) -> Callable[[list[Tensor]], Tensor]:
-        first, second = edges
-        return lambda states: (
-            self.edges[first.name](states[first.source]) + self.edges[second.name](states[second.source])
-        )
+        states = [self.before(before), self.last(last)]
+        for first, second in self.nodes:
+            left, right = (self.edges[edge.name](states[edge.source]) for edge in (first, second))
+            states.append(left + right)
+        return torch.cat(states[2:], 1)
 
 
-class MixedCell(CellBase):
+class MixedCell(nn.Module):
     """All options of every edge, each with weights and batch norm of its own."""
 
     def __init__(
         self, inputs: tuple[OpSpec, OpSpec], nodes: tuple[Node, ...], specs: Callable[[Edge], Sequence[OpSpec]]
     ) -> None:
-        super().__init__(inputs)
+        super().__init__()
+        self.before, self.last = map(build, inputs)
         self.nodes = nodes
         every = (edge for node in nodes for edge in node.edges)
         self.edges = nn.ModuleDict({edge.name: nn.ModuleList(map(build, specs(edge))) for edge in every})
 
     def forward(self, before: Tensor, last: Tensor, gates: Gates) -> Tensor:
-        return self.joined(before, last, [self._mixed(node, gates) for node in self.nodes])
+        states = [self.before(before), self.last(last)]
+        for node in self.nodes:
+            states.append(self._mixed(node, states, gates))
+        return torch.cat(states[2:], 1)
 
-    def _mixed(self, node: Node, gates: Gates) -> Callable[[list[Tensor]], Tensor]:
+    def _mixed(self, node: Node, states: list[Tensor], gates: Gates) -> Tensor:
         """Σ over its edges, each weighted by the pairs that hold it."""
 
-        def mixed(states: list[Tensor]) -> Tensor:
-            def run(source: int) -> Tensor:
-                edge = node.edges[source]
-                return mix(self._options(edge), states[source], gates[edge.choice])
+        def run(source: int) -> Tensor:
+            edge = node.edges[source]
+            return mix(self._options(edge), states[source], gates[edge.choice])
 
-            chosen = {0: None} if node.choice is None else gates[node.choice]
-            if None in chosen.values():
-                first, second = node.pairs[next(iter(chosen))]
-                return run(first) + run(second)
-            return weigh(_weights(node, chosen), run)
-
-        return mixed
+        pairs = {0: None} if node.choice is None else gates[node.choice]
+        if None in pairs.values():
+            first, second = node.pairs[next(iter(pairs))]
+            return run(first) + run(second)
+        return weigh(_weights(node, pairs), run)
 
     def path_state(self, arch: Arch) -> dict[str, Tensor]:
         """Of `Cell(…, arch)`; the tensors are shared."""
-        state = {f"{end}.{key}": value for end in ("before", "last") for key, value in self._own(end).items()}
+        ends = {"before": self.before, "last": self.last}
+        state = {
+            f"{end}.{key}": t for end, module in ends.items() for key, t in module.state_dict(keep_vars=True).items()
+        }
         for edge in (edge for node in self.nodes for edge in node.taken(arch)):
             chosen = self._options(edge)[arch[edge.choice]].state_dict(keep_vars=True)
             state |= {f"edges.{edge.name}.{key}": value for key, value in chosen.items()}
         return state
-
-    def _own(self, name: str) -> dict[str, Tensor]:
-        return self.get_submodule(name).state_dict(keep_vars=True)
 
     def _options(self, edge: Edge) -> nn.ModuleList:
         options = self.edges[edge.name]
