@@ -149,6 +149,7 @@ def test_training_a_wide_layer_trains_the_narrow_one() -> None:
         ({"kernels": (2, 3)}, "odd"),
         ({"widths": (8, 4)}, "rise"),
         ({"strides": ((1, 2), (2,))}, "one entry a stage"),
+        ({"strides": ((),)}, "one entry a stage"),
         ({"strides": ((1, 3),)}, "1 or 2"),
     ],
 )

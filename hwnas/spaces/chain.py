@@ -55,7 +55,8 @@ class ChainSettings(Settings):
                 raise ValueError("kernels, widths and strides must rise")
         if min(self.kernels + self.widths) < 1 or any(kernel % 2 == 0 for kernel in self.kernels):
             raise ValueError("kernels must be odd and widths positive")
-        if len({len(strides) for strides in self.strides}) > 1 or not {*sum(self.strides, ())} <= {1, 2}:
+        stages = {len(strides) for strides in self.strides}
+        if len(stages) > 1 or 0 in stages or not {*sum(self.strides, ())} <= {1, 2}:
             raise ValueError("each of strides needs one entry a stage, 1 or 2")
         return self
 
