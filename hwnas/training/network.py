@@ -22,6 +22,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [n, classes], labels [n]) → scalar."""
 
 
+class Diverged(BadInput):
+    """The loss is no longer finite."""
+
+
 def default_loss(recipe: Recipe) -> Loss:
     return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
 
@@ -39,7 +43,7 @@ def train(
     """Train in place and return the network in eval mode. `path`: the checkpoint, written after every epoch.
 
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
-    same weights. Raises BadInput when the loss is no longer finite.
+    same weights. Raises Diverged.
     """
     loss, split = loss or default_loss(recipe), split.on(device.torch)
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -55,7 +59,7 @@ def train(
                 set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
                 value = _step(network, batch, loss, optimizer, device)
                 if not torch.isfinite(value):
-                    raise BadInput(
+                    raise Diverged(
                         f"{label}: the loss became {value.item()} in epoch {epoch + 1}",
                         "lower the rate: --set training.learning_rate=...",
                     )
