@@ -13,10 +13,13 @@ Arch = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Choice:
-    """A named categorical decision."""
+    """A named categorical decision. `decides`: its sort, such as depth or kernel, where the space says; a method may
+    alter each sort in its own way. Options of a sort that can be counted rise.
+    """
 
     name: str
     options: tuple[str, ...]
+    decides: str = ""
 
 
 class ArchSpace:

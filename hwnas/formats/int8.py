@@ -75,9 +75,8 @@ class _Writer:
 
     def write(self) -> None:
         graph = self.graph
-        before_clips = {node.input[0] for node in graph.node if node.op_type in _CLIPS}
-        others = {name for node in graph.node if node.op_type not in _CLIPS for name in node.input}
-        fused = before_clips - others - self.outputs
+        readers = readers_of(graph)
+        fused = {node.input[0] for node in graph.node if node.op_type in _CLIPS and readers[node.input[0]] == 1}
         self._round(graph.input[0].name, graph.input[0].name)
         for node in graph.node:
             source = node.input[0] if node.op_type in _MOVES else None

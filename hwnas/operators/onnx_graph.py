@@ -146,19 +146,24 @@ def _global_average(graph: _Graph, node: fx.Node, pool: nn.AdaptiveAvgPool2d) ->
 
 
 def _average(graph: _Graph, node: fx.Node, pool: nn.AvgPool2d) -> None:
+    if pool.divisor_override:
+        raise Untranslatable(str(pool))
+    graph.emit("AveragePool", node, **_window(pool), count_include_pad=int(pool.count_include_pad))
+
+
+def _largest(graph: _Graph, node: fx.Node, pool: nn.MaxPool2d) -> None:
+    if pool.return_indices or pool.dilation not in (1, (1, 1)):
+        raise Untranslatable(str(pool))
+    graph.emit("MaxPool", node, **_window(pool))
+
+
+def _window(pool: nn.AvgPool2d | nn.MaxPool2d) -> dict[str, list[int]]:
+    if pool.ceil_mode:
+        raise Untranslatable(str(pool))
     kernel, stride, padding = (
         [size, size] if isinstance(size, int) else list(size) for size in (pool.kernel_size, pool.stride, pool.padding)
     )
-    if pool.ceil_mode or pool.divisor_override:
-        raise Untranslatable(str(pool))
-    graph.emit(
-        "AveragePool",
-        node,
-        kernel_shape=kernel,
-        strides=stride,
-        pads=[*padding, *padding],
-        count_include_pad=int(pool.count_include_pad),
-    )
+    return {"kernel_shape": kernel, "strides": stride, "pads": [*padding, *padding]}
 
 
 def _product(graph: _Graph, node: fx.Node, _: None) -> None:
@@ -184,16 +189,22 @@ def _channel_shuffle(graph: _Graph, node: fx.Node, shuffle: nn.ChannelShuffle) -
     graph.chain("Reshape", [turned, graph.weight(f"{node.name}.whole", whole)], node.name)
 
 
-def _some_channels(graph: _Graph, node: fx.Node, _: None) -> None:
-    """`x[:, first:last]`; for matrices also `x[..., first:last]`."""
+def _part(graph: _Graph, node: fx.Node, _: None) -> None:
+    """`x[:, first:last]`, `x[..., first:last]` and the like: as the dynamo exporter, one Slice an axis."""
+    source = str(node.args[0])
     place: Any = node.args[1]
-    whole = (slice(None), Ellipsis) if len(_shape(node)) == 2 else (slice(None),)
-    if not isinstance(place, tuple) or len(place) != 2 or place[0] not in whole or place[1].step is not None:
+    if isinstance(place, tuple) and place[0] is Ellipsis:
+        place = (*[slice(None)] * (len(_shape(node)) - len(place) + 1), *place[1:])
+    plain = isinstance(place, tuple) and all(isinstance(part, slice) and part.step is None for part in place)
+    cut = [(axis, part) for axis, part in enumerate(place) if part != slice(None)] if plain else []
+    if not cut or cut[0][0] == 0:
         raise Untranslatable(f"indexing with {place}")
-    ends = {"starts": place[1].start or 0, "ends": np.iinfo(np.int64).max if place[1].stop is None else place[1].stop}
-    values = [*ends.items(), ("axes", 1), ("steps", 1)]
-    names = [graph.weight(f"{node.name}.{key}", np.array([value], np.int64)) for key, value in values]
-    graph.emit("Slice", node, *names)
+    for axis, part in cut:
+        stop = np.iinfo(np.int64).max if part.stop is None else part.stop
+        values = {"starts": part.start or 0, "ends": stop, "axes": axis, "steps": 1}
+        name = node.name if axis == cut[-1][0] else f"{node.name}.axis{axis}"
+        ends = [graph.weight(f"{name}.{key}", np.array([value], np.int64)) for key, value in values.items()]
+        source = graph.chain("Slice", [source, *ends], name)
 
 
 def _joined(graph: _Graph, node: fx.Node, _: None) -> None:
@@ -212,6 +223,7 @@ _WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
     nn.Linear: _linear,
     nn.AdaptiveAvgPool2d: _global_average,
     nn.AvgPool2d: _average,
+    nn.MaxPool2d: _largest,
     nn.ReLU6: _relu6,
     nn.ReLU: _plain("Relu"),
     nn.Sigmoid: _plain("Sigmoid"),
@@ -230,6 +242,6 @@ _WRITERS: dict[Any, Callable[[_Graph, fx.Node, Any], None]] = {
     operator.sub: _plain("Sub"),
     operator.add: _plain("Add"),
     operator.mul: _product,
-    operator.getitem: _some_channels,
+    operator.getitem: _part,
     torch.cat: _joined,
 }

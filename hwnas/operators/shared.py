@@ -29,13 +29,17 @@ class CutConv(nn.Module):
         self.stride, self.padding, self.groups = own.stride, own.padding, own.groups
 
     def cut(self) -> Tensor:
-        """A view: the first channels of the source's, the middle of its kernel."""
-        margin = (self.source.weight.shape[-1] - self.kernel) // 2
-        middle = slice(margin, margin + self.kernel)
-        return self.source.weight[: self.out, : self.channels, middle, middle]
+        return cut(self.source.weight, self.out, self.channels, self.kernel)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.conv2d(x, self.cut(), None, self.stride, self.padding, groups=self.groups)
+
+
+def cut(weight: Tensor, out: int, channels: int, kernel: int) -> Tensor:
+    """A view of a convolution's weight: its first channels, the middle of its kernel."""
+    margin = (weight.shape[-1] - kernel) // 2
+    middle = slice(margin, margin + kernel)
+    return weight[:out, :channels, middle, middle]
 
 
 def shared_options(specs: Sequence[OpSpec]) -> list[nn.Module]:

@@ -1,7 +1,10 @@
 """Runs a strategy to its end, writing every decision to the journal; started again, it goes on from there."""
 
 from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +47,10 @@ def propose(
                     raise BadInput(f"{journal.path} holds another search than this one", "choose another --out")
             else:
                 assert problem.feasible(arch), f"{type(strategy).__name__} proposed an architecture over the budget"
-                trial = _judge(problem, arch, estimator.accuracy, journal, kind)
+                judge, facts = estimator.accuracy, {}
+                if (upbringing := strategy.upbringing()) is not None:
+                    judge, facts = partial(estimator.raised, upbringing=upbringing), asdict(upbringing)
+                trial = _judge(problem, arch, judge, journal, kind, **facts)
                 progress.advance(note=f"best {max(t.accuracy for t in [*trials, trial]):.3f}")
             strategy.tell(trial)
             trials.append(trial)
@@ -87,10 +93,12 @@ def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
     return list(found)
 
 
-def _judge(problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str) -> Trial:
+def _judge(
+    problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str, **facts: Any
+) -> Trial:
     start = monotonic()
     trial = problem.trial(arch, accuracy(arch))
-    journal.append(kind, **trial.facts(), spent_seconds=monotonic() - start)
+    journal.append(kind, **trial.facts(), **facts, spent_seconds=monotonic() - start)
     return trial
 
 

@@ -31,6 +31,17 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Upbringing:
+    """How a proposed network is to be trained, where its strategy decides that too. `number`: its place among the
+    trials, from 0. `parent`: the trial whose weights it goes on from; None for fresh ones. `rate`: of learning,
+    relative to the recipe's."""
+
+    number: int
+    parent: int | None
+    rate: float
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """`candidates`: within the budget, in the order of `shortlist`. `history`: a gradient search's epochs. `epochs`:
     trained while searching, by all networks together; None where nothing was trained."""
@@ -67,6 +78,6 @@ def shortlist(trials: Iterable[Trial], error_of: Callable[[float], float]) -> li
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Each architecture once, the most accurate first; of equals the faster."""
-    unique = {trial.arch: trial for trial in trials}
+    """Each architecture once, as its best trial; the most accurate first, of equals the faster."""
+    unique = {trial.arch: trial for trial in sorted(trials, key=lambda t: t.accuracy)}
     return sorted(unique.values(), key=lambda t: (-t.accuracy, t.predicted_ms, t.arch))

@@ -6,26 +6,22 @@ The first block of a stage carries its stride. A block is one choice; so is a st
 from abc import abstractmethod
 from functools import cached_property
 from itertools import count
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from hwnas.core.arch import Arch, Choice
-from hwnas.core.config import Settings
 from hwnas.operators import output_shape
 from hwnas.operators.opspec import OpSpec
 from hwnas.spaces import Space
 from hwnas.spaces._chain import ChainSpace, Slot
+from hwnas.spaces._forms import FormedSettings
 from hwnas.spaces.mobilenet_v2 import MobilenetV2
 
 
-class StagedSettings(Settings):
+class StagedSettings(FormedSettings):
     """The skeleton. Lists have one entry a stage."""
 
-    FORMS: ClassVar[dict[str, dict[str, Any]]] = {"small": {}}
-
-    form: str = "small"
-    """Fills in what is not given. Small: for a search of minutes on two cores."""
     resolution: int = Field(default=32, ge=8)
     stem_width: int = Field(default=16, ge=2)
     stem_stride: int = Field(default=2, ge=1, le=2)
@@ -35,14 +31,6 @@ class StagedSettings(Settings):
     head_width: int = Field(default=192, ge=1)
     weights: Literal["shared", "separate"] = "shared"
     """Of a block's options in the supernet. Separate is most papers', and wants their epochs of ImageNet."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _formed(cls, values: dict[str, Any]) -> dict[str, Any]:
-        form = values.get("form", "small")
-        if form not in [*cls.FORMS]:  # also what cannot be hashed
-            raise ValueError(f"form is one of {', '.join(cls.FORMS)}")
-        return {**cls.FORMS[form], **values}
 
     @model_validator(mode="after")
     def _one_entry_a_stage(self) -> "StagedSettings":
@@ -104,7 +92,7 @@ class StagedSpace(ChainSpace):
         for stage, (width, depth, stride) in enumerate(zip(s.widths, s.depths, s.strides, strict=True), start=1):
             least, elastic = self.shallowest(depth), len(choices)
             if least < depth:
-                choices.append(Choice(f"stage{stage}_depth", tuple(map(str, range(least, depth + 1)))))
+                choices.append(Choice(f"stage{stage}_depth", tuple(map(str, range(least, depth + 1))), "depth"))
             for block in range(1, depth + 1):
                 options = self.candidates(Place(stage, next(layers), shape, width, stride if block == 1 else 1))
                 name, there = f"stage{stage}_block{block}", (elastic, block - least) if block > least else None

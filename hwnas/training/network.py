@@ -24,6 +24,10 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """(logits [n, classes], labels [n]) → scalar."""
 
 
+class Diverged(BadInput):
+    """The loss is no longer finite."""
+
+
 def default_loss(recipe: Recipe) -> Loss:
     return partial(F.cross_entropy, label_smoothing=recipe.label_smoothing)
 
@@ -33,10 +37,6 @@ def score(network: nn.Module, split: Split, device: Device) -> float:
     probabilities that right words were given. After a short training all networks still guess the same frequent word.
     """
     return 1 / perplexity(network, split.plain(), device) if split.is_text else accuracy(network, split.plain(), device)
-
-
-class Diverged(BadInput):
-    """The loss is no longer finite."""
 
 
 def train(
@@ -52,7 +52,7 @@ def train(
     """Train in place and return the network in eval mode. `path`: the checkpoint, written after every epoch.
 
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
-    same weights. Raises Diverged when the loss is no longer finite.
+    same weights. Raises Diverged.
     """
     loss, split = loss or default_loss(recipe), split.on(device.torch)
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]

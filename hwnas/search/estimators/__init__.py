@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
+from hwnas.search.trial import Upbringing
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
@@ -43,6 +44,10 @@ class Estimator(ABC):
     @abstractmethod
     def accuracy(self, arch: Arch) -> float:
         """Estimated fraction right on the search split, 0 to 1."""
+
+    def raised(self, arch: Arch, upbringing: Upbringing) -> float:
+        """As `accuracy`, of a network whose training its strategy decides. What does not train has no use for that."""
+        return self.accuracy(arch)
 
     def epochs(self, queries: int) -> int | None:
         """Trained for so many questions, all networks together; None where nothing is trained here."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
 from hwnas.search.problem import Problem
-from hwnas.search.trial import Trial
+from hwnas.search.trial import Trial, Upbringing
 from hwnas.spaces import Gates
 from hwnas.training.supernet import LossOf
 
@@ -33,6 +33,10 @@ class Proposer(ABC):
     @abstractmethod
     def ask(self) -> Arch:
         """The next architecture, within the budget."""
+
+    def upbringing(self) -> Upbringing | None:
+        """How the last one asked for is to be trained; None leaves that to the estimator."""
+        return None
 
     def tell(self, trial: Trial) -> None:
         """The outcome of the last one asked for."""
