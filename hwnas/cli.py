@@ -25,6 +25,7 @@ from hwnas.cli_flags import (
     Space,
     Strategy,
     Target,
+    Targets,
 )
 from hwnas.cli_table import table
 from hwnas.core.errors import HwnasError
@@ -95,7 +96,7 @@ def _staged(
 
 @app.command()
 def run(
-    target: Target = None,
+    target: Targets = None,
     space: Space = None,
     strategy: Strategy = None,
     data: DataName = None,
@@ -124,7 +125,7 @@ def run(
 
 @app.command()
 def search(
-    target: Target = None,
+    target: Targets = None,
     space: Space = None,
     strategy: Strategy = None,
     data: DataName = None,
