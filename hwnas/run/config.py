@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
@@ -28,7 +28,26 @@ class SearchRecipe(Recipe):
 
 
 class TrainingRecipe(Recipe):
+    """`start`: of the weights. `teacher`: what distils its answers into every network compared (largest: the space's
+    network of the most multiply-accumulates; reference: its hand-made one)."""
+
     epochs: int = Field(default=20, ge=1)
+    start: Literal["scratch", "supernet"] = "scratch"
+    """The supernet's weights want a lower learning_rate than fresh ones."""
+    teacher: Literal["largest", "reference"] | None = None
+    temperature: float = Field(default=4.0, gt=0)
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """Of the soft part of the loss. Both numbers are ours; the paper lets the hard part weigh less."""
+
+
+class RoundingRecipe(Recipe):
+    """Of quantisation-aware fine-tuning: for targets in int8, when rounding costs more than `when_lost` of accuracy."""
+
+    epochs: int = Field(default=3, ge=1)
+    learning_rate: float = Field(default=0.005, gt=0)
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    when_lost: float = Field(default=0.01, ge=0, le=1)
+    """A fraction, on the search split; 1: never."""
 
 
 class AlsoOn(Settings):
@@ -52,11 +71,14 @@ class RunConfig(Settings):
     """None: the strategy's own."""
     search: SearchRecipe = SearchRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    rounding: RoundingRecipe = RoundingRecipe()
     compute: Compute = Compute()
     profile: ProfileSettings = ProfileSettings()
     latency: PublishedSettings | None = None
     """Published latencies of whole networks in place of the target's table; nothing is then measured."""
     exporters: tuple[str, ...] = ("onnx",)
+    tensorboard: bool = False
+    """Also write the journal's numbers as TensorBoard events, into the run directory."""
     baseline: bool = False
     """Also run random search with the same effort, and report it beside the winner."""
     custom: str = ""
@@ -100,6 +122,7 @@ def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: t
         assign(values, assignment)
     config = validate(RunConfig, _expanded(values), "configuration")
     _check_targets(config)
+    _check_start(config)
     full = {
         "space": _filled("spaces", config.space, {}),
         "strategy": _filled("strategies", config.strategy, {}),
@@ -150,6 +173,17 @@ def _check_targets(config: RunConfig) -> None:
         raise BadInput(f"a target is named twice: {', '.join(names)}", "name each --target once")
     if config.also_on and config.latency is not None:
         raise BadInput("published latencies are of one device", "leave out also_on, or latency")
+
+
+def _check_start(config: RunConfig) -> None:
+    """There will be a supernet to start from. Relaxations train one; a proposer's estimator may."""
+    proposer = getattr(load("strategies", config.strategy.name), "estimator", None)
+    judge = config.estimator.name if config.estimator else proposer
+    if config.training.start == "supernet" and proposer is not None and judge != "shared-weights":
+        raise BadInput(
+            f"training.start is supernet, but strategy {config.strategy.name} with estimator {judge} trains none",
+            "--set training.start=scratch, or --set estimator=shared-weights",
+        )
 
 
 def _filled(group: str, plugin: PluginSettings, shared: dict[str, Any]) -> PluginSettings:

@@ -1,11 +1,6 @@
 """The networks that a run compares: the winner, the references, and random search's best."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-from torch import nn
 
 from hwnas.core.arch import Arch
 from hwnas.core.budget import parse_budget
@@ -18,14 +13,6 @@ from hwnas.latency.protocol import Protocol
 from hwnas.run.config import RunConfig
 from hwnas.run.problem import limits_of
 from hwnas.spaces import Space
-from hwnas.training import checkpoint
-from hwnas.training.compute import Device
-from hwnas.training.data import Data
-from hwnas.training.network import Loss, train
-from hwnas.training.settings import Recipe
-
-Initialise = Callable[[nn.Module], object]
-"""Gives a freshly built network its starting weights, in place."""
 
 SAFETY = 0.985
 """Networks are chosen a little below the budget, because a measurement repeated moves by about as much."""
@@ -84,37 +71,6 @@ def _within(
         limit_ms = SAFETY * budgets_ms[-1]
         fitting = {name: n for name, n in fitting.items() if timings[name].by(budget.statistic) <= limit_ms}
     return list(fitting.values()), budgets_ms
-
-
-def train_network(
-    network: Network,
-    data: Data,
-    recipe: Recipe,
-    device: Device,
-    seed: int,
-    folder: Path,
-    loss: Loss | None = None,
-    initialise: Initialise | None = None,
-) -> nn.Module:
-    """Trained on the weights and search splits together: nothing is left to choose. One recipe for every role.
-
-    Resumes from `folder`; a finished network is loaded.
-    """
-    torch.manual_seed(derive(seed, "network", network.role) % 2**63)
-    module = network.space.build(network.arch)
-    name = f"{network.role}-{'.'.join(map(str, network.arch))}"
-    final = folder / f"{name}.trained.safetensors"
-    if final.exists():
-        module.load_state_dict(checkpoint.load(final)[0]["model"])
-        return module.eval()
-    if initialise:
-        initialise(module)
-    progress = folder / f"{name}.safetensors"
-    train(module, data.train, recipe, device, derive(seed, "train"), f"train {network.role}", progress, loss)
-    module.cpu()
-    checkpoint.save(final, {"model": module.state_dict()}, {"arch": list(network.arch)})
-    progress.unlink(missing_ok=True)
-    return module
 
 
 def none_fits(budgets_ms: list[float]) -> VerificationFailed:

@@ -17,11 +17,13 @@ from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
 from hwnas.run.export import export_all
 from hwnas.run.final import Final, final_measurement
-from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
+from hwnas.run.networks import Network, choose, narrow, none_fits
 from hwnas.run.outcome import complete_result, predicted_results, together
 from hwnas.run.problem import data_of, latency_of, problem_of, space_of
 from hwnas.run.result import Result, load_result
 from hwnas.run.ship import ship, test_all
+from hwnas.run.tensorboard import TensorBoard
+from hwnas.run.training import Initialise, Trainer
 from hwnas.search.driver import propose, relax
 from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
@@ -60,6 +62,12 @@ class Run:
         self._data, self._space = data, space
         self.directory = RunDirectory(out or config.default_directory(), config)
         self.journal = self.directory.journal
+        if config.tensorboard:
+            try:
+                TensorBoard(self.path / "tensorboard", self.journal)
+            except Unavailable:
+                self.directory.close()
+                raise
 
     def __enter__(self) -> "Run":
         return self
@@ -107,6 +115,7 @@ class Run:
                     target=target,
                     channels=self.data.channels,
                     classes=self.data.classes,
+                    class_names=list(self.data.class_names),
                     fingerprint=dict(model.table.fingerprint.identity),
                     spent_seconds=monotonic() - start,
                 )
@@ -207,15 +216,14 @@ class Run:
         """Every network of the comparison, by one recipe."""
         networks = self.select()
         for network in networks:
-            self._trained(network)
+            self._trainer.trained(network)
             if self.journal.last("trained", role=network.role, arch=list(network.arch)) is None:
                 self.journal.append("trained", role=network.role, arch=list(network.arch))
         return networks
 
-    def _trained(self, network: Network):
-        c = self.config
-        folder = self.directory.checkpoints
-        return train_network(network, self.data, c.training, self.device, c.seed, folder, self.loss, self.initialise)
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return Trainer(self.directory, self.space, self.data, self.device, self.loss, self.initialise)
 
     def finish(self) -> Result:
         """Train, export, check, measure, test, bundle: the whole rest of the run. At once when it is done already.
@@ -226,7 +234,7 @@ class Run:
             return load_result(self.path)
         while True:
             networks = self.train()
-            modules = {network.role: self._trained(network) for network in networks}
+            modules = {network.role: self._trainer.trained(network) for network in networks}
             finals = [self._final(each, networks, modules) for each in self.config.each()]
             over = [final for final in finals if not final.within_budget("winner")]
             if not over:

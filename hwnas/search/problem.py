@@ -115,7 +115,7 @@ class Problem:
 
     def check_feasible(self) -> None:
         """Raises Infeasible with the range that the space reaches: of the first computed cost whose bound cannot be
-        kept beside those before it, or of the latencies within all of them.
+        kept beside those before it, or of the latencies on each target within all of them.
         """
         for number, limit in enumerate(self.limits):
             limit.check_reachable([other.bound for other in self.limits[:number]])
