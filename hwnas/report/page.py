@@ -51,6 +51,7 @@ def _latency_parts(run: RunData) -> dict[str, Any]:
     """What needs the latency table; it may be gone or another by now, and the page then says so."""
     identity = run.journal.last("profiled") or {}
     parts: dict[str, Any] = {"machine": identity.get("fingerprint", {}), "table": None, "unstable": [], "operators": 0}
+    parts["class_names"] = identity.get("class_names", [])
     try:
         drawing, fidelity = draw(run), points.fidelity(run)
     except HwnasError as error:
