@@ -10,6 +10,9 @@ Target = Annotated[Optional[str], Flag(help="A target's name, or the path of its
 Targets = Annotated[
     Optional[list[str]], Flag("--target", help="As of profile. Repeat it for one network that fits several.")
 ]
+Precision = Annotated[
+    Optional[str], Flag(help="fp32, fp16, int8: the target's profile in it; auto: search each, ship the best.")
+]
 Space = Annotated[Optional[str], Flag(help="The search space. Default: mobile.")]
 Strategy = Annotated[Optional[str], Flag(help="The search method. Default: proxyless.")]
 DataName = Annotated[Optional[str], Flag("--data", help="The data set. Default: digits.")]
