@@ -139,6 +139,24 @@ def test_each_budget_by_its_target() -> None:
         resolve(overrides(target=["cpu", "cpu"]))
 
 
+def test_a_search_for_two_targets(workspace: Path) -> None:
+    command = ("search", "--config", "tiny.yaml", "--target", "cpu", "--target", "cpu-int8", "--out", "r", "--json")
+    command += ("--budget", "cpu=1ms,cpu-int8=2ms", "--strategy", "random", "--set", "strategy.trials=3")
+    outcome = hwnas(*command)
+    assert outcome.code == 0, outcome.stderr
+    result = json.loads(outcome.stdout.splitlines()[-1])
+    (there,) = result["also_on"]
+    assert (there["target"], there["precision"], there["budget_ms"]) == ("cpu-int8", "int8", 2.0)
+    assert there["predicted_ms"] not in (result["predicted_ms"], None) and there["within_budget"] is None
+    assert all(len(point["others_ms"]) == 1 for point in result["pareto"])
+    assert hwnas("report", "r").code == 0
+    page = Path("r/report.html").read_text()
+    assert "On cpu-int8" in page and '"pareto-1"' in page
+    impossible = hwnas(*command, "--budget", "cpu=1ms,cpu-int8=0.0001ms", "--out", "r2")
+    assert impossible.code == 3 and "on cpu-int8" in impossible.stderr and "cpu-int8=" in impossible.stderr
+
+
+@pytest.mark.slow
 def test_one_network_for_two_targets(workspace: Path) -> None:
     """A whole run: timed, searched, measured, tested and shipped for both."""
     command = ("run", "--config", "tiny.yaml", "--target", "cpu", "--target", "cpu-int8", "--out", "r", "--json")

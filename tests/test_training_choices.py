@@ -1,11 +1,12 @@
 """How networks are trained: distillation, a start from the supernet, an early end where nothing is learned."""
 
-import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import TINY, hwnas
+from conftest import hwnas
 from torch import nn
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal
 from hwnas.run.config import resolve
 from hwnas.run.stages import Run
+from hwnas.run.tensorboard import TensorBoard
 from hwnas.testing.estimator import small_means
 from hwnas.training import checkpoint
 from hwnas.training.compute import Device
@@ -154,21 +156,13 @@ def test_a_teacher_is_trained_first_and_not_compared(workspace: Path) -> None:
 
 
 def test_missing_tensorboard_says_what_to_install(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     refused = hwnas("run", "--config", "tiny.yaml", "--set", "tensorboard=true", "--out", "r")
     assert refused.code == 4 and "pip install 'hwnas[tensorboard]'" in refused.stderr
-    assert json.dumps(TINY)
 
 
 def test_tensorboard_shows_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What there was and what comes, from the start at every run; the writer is a double here."""
-    import sys
-    from types import SimpleNamespace
-
-    from hwnas.run.tensorboard import TensorBoard
-
     seen: list[tuple[str, float, int]] = []
     writer = SimpleNamespace(add_scalar=lambda *scalar: seen.append(scalar), flush=lambda: None)
     double = SimpleNamespace(SummaryWriter=lambda folder: writer)
