@@ -79,7 +79,7 @@ def test_the_95_percent_bound_covers_95_percent() -> None:
 
 
 def test_the_bound_covers_runs_that_shift_as_a_whole() -> None:
-    """Tomorrow's run finds all networks 1 % (standard deviation) off; the bound without that knowledge holds too few."""
+    """Tomorrow's run finds all networks 1 % (standard deviation) off; a bound that does not know holds too few."""
     plain, shifted = [], []
     for seed in range(150):
         rng = np.random.default_rng(seed)

@@ -12,7 +12,6 @@ import torch
 from conftest import TINY, hwnas
 from test_verify import CARD
 
-from hwnas.core.budget import parse_budget
 from hwnas.core.errors import Unavailable, VerificationFailed
 from hwnas.core.files import sha256
 from hwnas.core.target import Target, load_target
@@ -97,8 +96,8 @@ def test_networks_are_chosen_by_their_time_in_the_targets_precision(
         return dict.fromkeys(models, Measured(1.0, 1.0, 1, 0.0))
 
     monkeypatch.setattr(networks, "measure", measured)
-    choose([tiny_space.reference()], tiny_space, parse_budget("2ms"), config.target, 0, "winner")
-    narrow(tiny_space, parse_budget("2ms"), config)
+    choose([tiny_space.reference()], tiny_space, config, "winner")
+    narrow(tiny_space, config)
     assert len(seen) > 3 and set(seen) == {"int8"}
 
 

@@ -18,7 +18,7 @@ from hwnas.training.data import Data
 Formats = dict[str, tuple[bytes, float | None]]
 """File name → (content, largest difference from the trained network's logits; None where ONNX Runtime cannot say)."""
 
-_CALIBRATION = 256
+CALIBRATION = 256
 """Training images: with 64, int8 costs a trained network of `mobile` 0.3 points, with 256 or 1000 nothing."""
 
 
@@ -35,7 +35,7 @@ def export_all(
     Raises VerificationFailed when a file computes something else.
     """
     runtime, here = open_runtime(config.target), open_runtime(Target(name="here", runtime="onnxruntime"))
-    images = data.train.spread(_CALIBRATION).contiguous()
+    images = data.train.spread(CALIBRATION).contiguous()
     deployed = DEPLOYED[config.target.precision]
     exported: dict[str, Formats] = {}
     for network in networks:

@@ -1,54 +1,33 @@
 """From exported networks to a bundle: measured, tested, shipped."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from torch import Tensor, nn
 
-from hwnas.core.budget import Budget
 from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
 from hwnas.core.journal import Journal
-from hwnas.core.seeds import derive
 from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
-from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.file_network import FileNetwork
-from hwnas.deploy.measure import Measured, measure
 from hwnas.deploy.parity import logits_of
 from hwnas.devices import open_runtime
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
 from hwnas.run.export import Formats, deployed_file
+from hwnas.run.final import Final
 from hwnas.run.result import Result
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.training.network import accuracy
 
 
-def final_measurement(
-    exported: dict[str, Formats], config: RunConfig, budget: Budget
-) -> tuple[dict[str, Measured], float]:
-    """The shipped files themselves, interleaved; and the budget in ms that follows from the reference's time."""
-    models = _deployed(exported, config)
-    measured = measure(models, config.target, derive(config.seed, "final"))
-    energy_mj, meter = energies_mj(models, config.target)
-    measured = {role: replace(m, energy_mj=energy_mj.get(role), energy_meter=meter) for role, m in measured.items()}
-    return measured, budget.resolve_ms(measured["reference"].by(budget.statistic))
-
-
 def test_all(
-    modules: dict[str, nn.Module],
-    exported: dict[str, Formats],
-    config: RunConfig,
-    data: Data,
-    device: Device,
-    journal: Journal,
-    folder: Path,
-) -> tuple[dict[str, float], Tensor]:
-    """The one reading of the test split: accuracy of every network as it is deployed, and the winner's sample inputs.
+    modules: dict[str, nn.Module], finals: list[Final], data: Data, device: Device, journal: Journal, folder: Path
+) -> tuple[list[dict[str, float]], Tensor]:
+    """The one reading of the test split: accuracy of every network as each target deploys it, and sample inputs.
 
     A file in fp32 has the trained network's logits (parity), and torch tests that sooner; another one runs itself.
     """
@@ -58,23 +37,23 @@ def test_all(
         test = data.open_test()
         samples = next(test.plain(SAMPLES))[0]
         write_atomic(file, safetensors.torch.save({"inputs": samples.contiguous()}))
-        networks = modules if config.target.precision == "fp32" else _file_networks(exported, config)
-        accuracies = {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in networks.items()}
-        record = journal.append("tested", accuracies=accuracies, images=len(test))
+        first, *others = (
+            {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in _deployed(modules, final).items()}
+            for final in finals
+        )
+        record = journal.append("tested", accuracies=first, also_on=others, images=len(test))
     try:
-        return record["accuracies"], safetensors.torch.load_file(file)["inputs"]
+        samples = safetensors.torch.load_file(file)["inputs"]
     except (OSError, safetensors.SafetensorError) as error:
         raise BadInput(f"{file} is damaged", "start again with another --out") from error
+    return [record["accuracies"], *record.get("also_on", [])], samples
 
 
-def _deployed(exported: dict[str, Formats], config: RunConfig) -> dict[str, bytes]:
-    name = deployed_file(config.target)
-    return {role: formats[name][0] for role, formats in exported.items()}
-
-
-def _file_networks(exported: dict[str, Formats], config: RunConfig) -> dict[str, nn.Module]:
-    runtime = open_runtime(config.target)
-    return {role: FileNetwork(runtime.load(model)) for role, model in _deployed(exported, config).items()}
+def _deployed(modules: dict[str, nn.Module], final: Final) -> dict[str, nn.Module]:
+    if final.config.target.precision == "fp32":
+        return modules
+    runtime = open_runtime(final.config.target)
+    return {role: FileNetwork(runtime.load(model)) for role, model in final.deployed().items()}
 
 
 def ship(
