@@ -22,7 +22,7 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,8 +41,9 @@ from hwnas.latency.tabular import TabularLatency
 from hwnas.operators.costs import macs
 from hwnas.search.collapse import collapsing_since
 from hwnas.search.driver import propose, relax
-from hwnas.search.estimators import Estimator, Means
-from hwnas.search.estimators.shared_weights import _Uniform
+from hwnas.search.estimators import Means
+from hwnas.search.estimators.shared_weights import SharedWeights as SharedWeightsEstimator
+from hwnas.search.estimators.shared_weights import SharedWeightsSettings
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer, Relaxation
 from hwnas.search.trial import ranked
@@ -63,13 +64,17 @@ PLUGINS: dict[str, tuple[str, dict[str, Any]]] = {
     "proxyless": ("proxyless", {}),
     "proxyless-rl": ("proxyless-rl", {}),
     "spos": ("spos", {}),
+    "spos-fair": ("spos", {}),
+    "spos-sandwich": ("spos", {}),
     "fbnet": ("fbnet", {}),
 }
-METHODS = tuple(name for name in PLUGINS if name != "fbnet")
+METHODS = tuple(name for name in PLUGINS if name not in ("spos-fair", "spos-sandwich", "fbnet"))
+PATHS: dict[str, Literal["fair", "sandwich"]] = {"spos-fair": "fair", "spos-sandwich": "sandwich"}
+"""How the shared weights' paths are drawn; of others uniformly."""
 PUBLISHED_EPOCHS = {"darts": 50, "darts-2": 50, "gdas": 250, "snas": 150, "fbnet": 90}
 """Others: 100."""
 PUBLISHED_RATES = {"darts": 3e-4, "darts-2": 3e-4, "gdas": 3e-4, "snas": 3e-4, "proxyless": 1e-3, "proxyless-rl": 1e-3}
-NOT_OF_THE_SEARCH = ("data_dir", "methods", "seconds", "steps", "out")
+NOT_OF_THE_SEARCH = ("data_dir", "methods", "seconds", "steps", "ranked", "out")
 EVERY_STEP = {"warmup": 0.0, "every": 1, "second_phase": 1.0}
 """Settings with which every weight step is followed by an architecture step, of those a method has."""
 
@@ -154,8 +159,12 @@ class Method:
         if self.journal.last("step") is not None:
             return
         means, strategy = self.means, self.strategy(**EVERY_STEP)
-        weights = SharedWeights(self.space, means.data, means.recipe, means.device, means.seed)
-        companion: Any = strategy if isinstance(strategy, Relaxation) else _Uniform(self.space)
+        if isinstance(strategy, Relaxation):
+            companion: Any = strategy
+            weights = SharedWeights(self.space, means.data, means.recipe, means.device, means.seed)
+        else:
+            estimator = self.estimator(means)
+            companion, weights = estimator.paths, estimator.weights
         optimizer = optimizer_of(weights.net, means.recipe)
         generator = torch.Generator().manual_seed(0)
         batches, guide = (
@@ -185,7 +194,7 @@ class Method:
                 found = relax(strategy, self.means, self.problem, self.journal)
                 mode = self.problem.project(strategy.scores(), 1)[0]
             else:
-                judge = _estimator(self.means)
+                judge = self.estimator(self.means)
                 found = propose(strategy, judge, self.means, self.problem, self.journal, "trial")
                 mode = ranked(found.trials)[0].arch
         self.journal.append("chosen", mode=list(mode), arch=list(found.candidates[0].arch))
@@ -193,31 +202,34 @@ class Method:
     def rank(self) -> None:
         """Random cells, judged with the shared weights on some images of the search split."""
         rng = numpy_stream(derive(self.options.seed, "ranked"))
-        indices = rng.choice(len(CELLS), self.options.ranked, replace=False).tolist()
+        indices = rng.permutation(len(CELLS))[: self.options.ranked].tolist()
         left = indices[len(list(self.journal.of("ranked"))) :]
         if not left:
             return
         with self.timed("rank"):
             few, search = copy(self.means.data), self.means.data.search
             few.search = replace(search, images=search.images.take(np.arange(min(self.options.judged, len(search)))))
-            estimator = _estimator(replace(self.means, data=few))
+            estimator = self.estimator(replace(self.means, data=few))
             estimator.prepare()
             for index in left:
                 arch = tuple(CELLS[index].tolist())
                 self.journal.append("ranked", index=index, accuracy=estimator.accuracy(arch))
 
+    def tau(self, truth: np.ndarray) -> float:
+        """Kendall's, over the cells that were ranked. `truth`: by official index."""
+        cells = list(self.journal.of("ranked"))
+        statistic: Any = kendalltau([c["accuracy"] for c in cells], truth[[c["index"] for c in cells]])[0]
+        return float(statistic)
 
-def _estimator(means: Means) -> Estimator:
-    """By the supernet trained there; where there is none, it trains one with uniform paths."""
-    kind = load("estimators", "shared-weights")
-    return kind(means, kind.Settings())
+    def estimator(self, means: Means) -> SharedWeightsEstimator:
+        """By the supernet trained there; where there is none, it trains one."""
+        return SharedWeightsEstimator(means, SharedWeightsSettings(paths=PATHS.get(self.name, "uniform")))
 
 
 def row(method: Method, truth: np.ndarray) -> str:
     chosen, step = method.journal.last("chosen"), method.journal.last("step")
     assert chosen is not None and step is not None
-    cells = list(method.journal.of("ranked"))
-    tau = kendalltau([c["accuracy"] for c in cells], truth[[c["index"] for c in cells]])[0]
+    tau = method.tau(truth)
     epochs = list(method.journal.of("epoch"))
     since = collapsing_since(epochs) if epochs else None
     collapsed = "–" if not epochs else "no" if since is None else f"since epoch {since + 1} of {len(epochs)}"
