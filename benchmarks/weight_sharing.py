@@ -33,7 +33,7 @@ from torch import nn
 
 from hwnas.core.arch import Arch
 from hwnas.core.errors import HwnasError
-from hwnas.core.journal import Journal
+from hwnas.core.journal import Journal, Record
 from hwnas.core.plugins import load
 from hwnas.core.seeds import derive, numpy_stream
 from hwnas.latency.additive import Additive
@@ -203,7 +203,7 @@ class Method:
         """Random cells, judged with the shared weights on some images of the search split."""
         rng = numpy_stream(derive(self.options.seed, "ranked"))
         indices = rng.permutation(len(CELLS))[: self.options.ranked].tolist()
-        left = indices[len(list(self.journal.of("ranked"))) :]
+        left = indices[len(self.cells()) :]
         if not left:
             return
         with self.timed("rank"):
@@ -215,9 +215,13 @@ class Method:
                 arch = tuple(CELLS[index].tolist())
                 self.journal.append("ranked", index=index, accuracy=estimator.accuracy(arch))
 
+    def cells(self) -> list[Record]:
+        """What `rank` found; more may be there from an earlier call."""
+        return list(self.journal.of("ranked"))[: self.options.ranked]
+
     def tau(self, truth: np.ndarray) -> float:
         """Kendall's, over the cells that were ranked. `truth`: by official index."""
-        cells = list(self.journal.of("ranked"))
+        cells = self.cells()
         statistic: Any = kendalltau([c["accuracy"] for c in cells], truth[[c["index"] for c in cells]])[0]
         return float(statistic)
 

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from random import Random
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hwnas.core.errors import BadInput
+from hwnas.core.plugins import load
 from hwnas.search.estimators import _sandwich
 from hwnas.search.estimators._fair import Fair
 from hwnas.search.estimators._sandwich import Sandwich
@@ -88,6 +90,16 @@ def test_the_sandwich_is_largest_two_random_smallest() -> None:
     assert {macs[turn[3]] for turn in turns} == {min(macs.values())}
     assert len({turn[3] for turn in turns}) > 150, "of 729 that tie, most draws are new"
     assert len({arch for turn in turns for arch in turn[1:3]}) > 390
+
+
+def test_the_ends_of_elastic_depth_are_ends() -> None:
+    """Where operators hang on two choices: no random network of `ofa` is beyond them, a full one is the largest."""
+    space = load("spaces", "ofa")(load("spaces", "ofa").Settings(), 3, 10)
+    sandwich, rng = Sandwich(space), Random(0)
+    largest, _, _, smallest = (space.macs(arch_of(sandwich.gates(seeded(k)))) for k in range(4))
+    drawn = [space.macs(space.random(rng)) for _ in range(300)]
+    assert smallest < min(drawn) and max(drawn) < largest
+    assert largest == space.macs(tuple(len(choice.options) - 1 for choice in space.choices))
 
 
 def test_ties_are_drawn_alike(monkeypatch: pytest.MonkeyPatch) -> None:
