@@ -241,12 +241,11 @@ def print_constrained(records: list[Record], methods: tuple[str, ...]) -> None:
             mine = [r for r in records if (r["method"], r["dataset"]) == (method, dataset)]
             seeds = sorted({r["seed"] for r in mine})
             by_seed = np.array([np.mean([regret(r) for r in mine if r["seed"] == seed]) for seed in seeds])
-            low, high = interval_90(by_seed) if len(seeds) > 1 else (np.nan, np.nan)
+            interval = " ({:.3f}–{:.3f})".format(*interval_90(by_seed)) if len(seeds) > 1 else ""
             over = sum(r["over_budget"] + (not feasible[r["device"], r["quantile"]][r["chosen"]]) for r in mine)
             by_budget = [[regret(r) for r in mine if r["quantile"] == q] for q in QUANTILES]
-            mean = f"{by_seed.mean():.3f} ({low:.3f}–{high:.3f})"
             cells = _cells([np.mean(regrets) if regrets else None for regrets in by_budget])
-            print(f"| {dataset} | {method} | {len(mine)} | {over} | {mean} | {cells} |")
+            print(f"| {dataset} | {method} | {len(mine)} | {over} | {by_seed.mean():.3f}{interval} | {cells} |")
 
 
 def _cells(numbers: list[Any]) -> str:
