@@ -51,7 +51,7 @@ def print_results(methods: list[Method]) -> None:
     found = {name: {} for name in dict.fromkeys(method.name for method in methods)}
     for method in methods:
         found[method.name][method.options.seed] = method.tau(truth), best_ten(method, truth)
-    print_header("paths", "seeds", "τ (90 % interval)", "− uniform", "best ten, %", "− uniform")
+    print_header("method", "seeds", "τ (90 % interval)", "− uniform", "best ten, %", "− uniform")
     uniform = next(iter(found.values()))
     for name, seeds in found.items():
         cells = []
