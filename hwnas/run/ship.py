@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from hwnas.core.budget import Budget
@@ -12,16 +13,22 @@ from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
 from hwnas.core.journal import Journal
 from hwnas.core.seeds import derive
-from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
+from hwnas.core.target import Target
+from hwnas.deploy.bundle import Contents, write_bundle
+from hwnas.deploy.card import Card
 from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.file_network import FileNetwork
 from hwnas.deploy.measure import Measured, measure
-from hwnas.deploy.parity import logits_of
+from hwnas.deploy.preprocessing import Preprocessing
+from hwnas.deploy.samples import SAMPLES, Samples
+from hwnas.deploy.structure import metadata
 from hwnas.devices import open_runtime
+from hwnas.exporters import DEPLOYED
+from hwnas.formats.sensitivity import FLOATS
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
-from hwnas.run.export import Formats, deployed_file
+from hwnas.run.export import Exported, Formats, deployed_file
 from hwnas.run.result import Result
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
@@ -47,8 +54,9 @@ def test_all(
     device: Device,
     journal: Journal,
     folder: Path,
-) -> tuple[dict[str, float], Tensor]:
-    """The one reading of the test split: accuracy of every network as it is deployed, and the winner's sample inputs.
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """The one reading of the test split: accuracy of every network as it is deployed, and the `pixels` and `inputs` of
+    the bundle's samples.
 
     A file in fp32 has the trained network's logits (parity), and torch tests that sooner; another one runs itself.
     """
@@ -56,20 +64,21 @@ def test_all(
     record = journal.last("tested")
     if record is None:
         test = data.open_test()
-        samples = next(test.plain(SAMPLES))[0]
-        write_atomic(file, safetensors.torch.save({"inputs": samples.contiguous()}))
+        inputs, pixels = next(test.plain(SAMPLES))[0], torch.from_numpy(test.images.pixels[:SAMPLES])
+        write_atomic(file, safetensors.torch.save({"inputs": inputs.contiguous(), "pixels": pixels.contiguous()}))
         networks = modules if config.target.precision == "fp32" else _file_networks(exported, config)
         accuracies = {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in networks.items()}
         record = journal.append("tested", accuracies=accuracies, images=len(test))
     try:
-        return record["accuracies"], safetensors.torch.load_file(file)["inputs"]
-    except (OSError, safetensors.SafetensorError) as error:
+        samples = safetensors.torch.load_file(file)
+        return record["accuracies"], {name: samples[name] for name in ("pixels", "inputs")}
+    except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise BadInput(f"{file} is damaged", "start again with another --out") from error
 
 
 def _deployed(exported: dict[str, Formats], config: RunConfig) -> dict[str, bytes]:
-    name = deployed_file(config.target)
-    return {role: formats[name][0] for role, formats in exported.items()}
+    name = DEPLOYED[config.target.precision]
+    return {role: formats[name].content for role, formats in exported.items()}
 
 
 def _file_networks(exported: dict[str, Formats], config: RunConfig) -> dict[str, nn.Module]:
@@ -84,76 +93,81 @@ def ship(
     data: Data,
     winner: nn.Module,
     formats: Formats,
-    samples: Tensor,
+    samples: dict[str, Tensor],
     latency: LatencyModel,
 ) -> None:
     """Write the bundle."""
     assert result.measured_ms is not None and result.accuracy is not None
-    logits = logits_of(winner, samples)
     target = config.target
     here = fingerprint(open_runtime(target))  # it was measured here, wherever the table comes from
-    identity = dict(here.identity)
-    measured = result.measured_ms.model_dump()
-    deployed = deployed_file(target)
+    preprocessing = Preprocessing.of(data, samples["inputs"].shape[-1])
     facts = {
         "schema_version": 1,
-        "deployed": deployed,
+        "deployed": deployed_file(target),
         "target": target.model_dump(mode="json"),
-        "fingerprint": identity,
+        "fingerprint": dict(here.identity),
         "table_protocol_sha256": latency.table.protocol_sha256,
         "table_sha256": latency.table.content_sha256(),
         "table_mismatch": here.differences(latency.table.fingerprint),
         "predicted_ms": result.predicted_ms,
         "predicted_ms_p95": result.predicted_ms_p95,
-        "measured_ms": measured,
+        "measured_ms": result.measured_ms.model_dump(),
         "budget": result.budget,
         "budget_ms": result.budget_ms,
         "within_budget": result.within_budget,
         "accuracy": result.accuracy,
-        "parity_max_abs": {name: difference for name, (_, difference) in formats.items()},
+        "parity_max_abs": {next(iter(e.files)): e.difference for e in formats.values()},
+        "unverified": {next(iter(e.files)): e.unverified for e in formats.values() if e.unverified},
+        "data": config.data.name,
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "class_names": list(data.class_names),
         "versions": result.versions,
     }
-    mean, std = ([round(v, 6) for v in t.tolist()] for t in (data.mean, data.std))
-    preprocessing = {"scale": 1 / 255, "mean": mean, "std": std, "class_names": list(data.class_names)}
+    card = Card(
+        title=f"{config.space.name} network for {target.name}",
+        rows=_rows(result, config, dict(here.identity)),
+        preprocessing=preprocessing,
+        class_names=tuple(data.class_names),
+        sample_count=len(samples["inputs"]),
+        notes={name: _note(name, exported, result, target) for name, exported in formats.items()},
+    )
     arch = {"space": config.space.model_dump(mode="json"), "arch": result.arch, "choices": result.choices}
-    card: dict[str, Any] = {
-        "title": f"{config.space.name} network for {target.name}",
-        "version": result.versions["hwnas"],
-        "space": config.space.name,
-        "strategy": config.strategy.name,
-        "seed": config.seed,
-        "target": target.name,
-        "device": identity["device"],
-        "runtime": f"{identity['runtime']} {identity['runtime_version']}",
-        "precision": target.precision,
-        "deployed": deployed,
-        "files": f"`{deployed}`, {result.verb} and tested"
-        + ("; `model.onnx` is it in fp32" * (deployed != "model.onnx")),
-        "threads": target.threads or "all",
-        "budget": result.budget,
-        "budget_ms": result.budget_ms,
-        "latency": _latency(result),
-        "predicted_ms": result.predicted_ms,
-        "accuracy": result.accuracy,
-        "data": config.data.name,
-        "params": result.params,
-        "macs": result.macs,
-        "channels": data.channels,
-        "resolution": samples.shape[-1],
-        "mean": mean,
-        "std": std,
-        "classes": data.classes,
-        "class_names": ", ".join(data.class_names[:20]),
-        "sample_count": len(samples),
-    }
-    files = {name: content for name, (content, _) in formats.items()}
-    write_bundle(folder, Contents(files, winner.state_dict(), arch | preprocessing, samples, logits, facts, card))
+    files = {name: exported.files for name, exported in formats.items()}
+    checked = Samples.of(winner, samples["pixels"], samples["inputs"])
+    write_bundle(folder, Contents(files, winner.state_dict(), arch, checked, facts, card))
 
 
-def _latency(result: Result) -> str:
-    """As the model card says it."""
+def _rows(result: Result, config: RunConfig, identity: dict[str, Any]) -> dict[str, str]:
+    """What the model card says of the network."""
     assert result.measured_ms is not None
-    ms = result.measured_ms
+    target, ms = config.target, result.measured_ms
+    there = f"{identity['device']}, {identity['runtime']} {identity['runtime_version']}"
     if result.estimated_by:
-        return f"{result.known} | {ms.median:.4g} ms, with no device involved"
-    return f"measured there | median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs"
+        latency = f"{ms.median:.4g} ms, {result.known}: no device was involved"
+    else:
+        latency = f"median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs, measured by hwnas on {there}"
+    return {
+        "found by": f"hwnas {result.versions['hwnas']}: space {config.space.name}, strategy {config.strategy.name}, "
+        f"seed {config.seed}",
+        "searched for": f"target {target.name} ({there}, {target.precision}, batch {target.batch}, "
+        f"{target.threads or 'all'} threads), budget {result.budget}",
+        "latency": latency,
+        "predicted": f"{result.predicted_ms:.4g} ms; the budget was {result.budget_ms:.4g} ms",
+        "accuracy": f"{result.accuracy:.4f} on the test split of {config.data.name}, read once, after everything was "
+        "chosen",
+        "size": f"{result.params:,} parameters, {result.macs:,} multiply-accumulates",
+        "limits": "trained on that data alone, and for its classes alone: anything else gets one of them all the same; "
+        "the latency holds on the device above and nowhere else: measure again on yours",
+    }
+
+
+def _note(name: str, exported: Exported, result: Result, target: Target) -> str:
+    """What is known of a format's file."""
+    known = [f"{result.verb} and tested"] if name == DEPLOYED[target.precision] else []
+    if exported.unverified:
+        known.append("NOT VERIFIED where it was written; where it runs: hwnas verify BUNDLE")
+    else:
+        known.append(f"logits within {exported.difference:.1g} of the trained network's")
+    if floats := metadata(exported.content).get(FLOATS) if next(iter(exported.files)).endswith(".onnx") else None:
+        known.append(f"layers in float: {', '.join(floats.splitlines())}")
+    return ", ".join(known)

@@ -20,6 +20,7 @@ from hwnas.run.export import Formats, export_all
 from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
 from hwnas.run.outcome import complete_result, predicted_result
 from hwnas.run.problem import data_of, latency_of, problem_of, space_of
+from hwnas.run.refusals import require_exportable
 from hwnas.run.result import Result, load_result
 from hwnas.run.ship import final_measurement, ship, test_all
 from hwnas.search.driver import propose, relax
@@ -106,7 +107,9 @@ class Run:
 
     @cached_property
     def problem(self) -> Problem:
-        """Raises Infeasible at once when no network of the space fits the budget and the bounds."""
+        """Raises Infeasible at once when no network of the space fits the budget and the bounds, BadInput when a format
+        that is asked for cannot hold one."""
+        require_exportable(self.space, self.config.exporters, self.config.target)
         return problem_of(self.config, self.space, self.latency)
 
     def profile(self) -> LatencyModel:
