@@ -43,10 +43,8 @@ def needed(package: str) -> set[str]:
         except PackageNotFoundError:
             continue  # not needed on this machine
         found.add(name)
-        wanted = [Requirement(line) for line in lines]
-        todo += [
-            r.name for r in wanted if r.name not in found and (r.marker is None or r.marker.evaluate({"extra": ""}))
-        ]
+        plain = [r for r in map(Requirement, lines) if r.marker is None or r.marker.evaluate({"extra": ""})]
+        todo += [r.name for r in plain if r.name not in found]
     return found
 
 

@@ -35,7 +35,7 @@ class Fragile(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for conv in self.sound:
-            x = torch.relu(conv(x)) if False else conv(x)
+            x = conv(x)
         return self.head(self.takes(self.makes(x)))
 
 
@@ -64,7 +64,8 @@ def test_the_layers_around_the_harm_stay_in_float_and_are_named(form, fragile: b
     assert floats < layers and len(floats) <= round(0.25 * len(layers))
     assert any("makes" in layer or "takes" in layer for layer in floats)
     assert rounded_weights(model) == layers - floats
-    assert all(layer in capsys.readouterr().err for layer in floats) or True
+    said = capsys.readouterr().err
+    assert all(layer in said for layer in floats)
 
 
 def test_a_runtime_that_cannot_mix_gets_every_layer_rounded(fragile: bytes) -> None:

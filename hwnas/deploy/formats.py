@@ -8,8 +8,8 @@ import numpy as np
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.plugins import load, names
 from hwnas.core.target import Target
+from hwnas.deploy.answers import answers
 from hwnas.deploy.apart import answers_apart
-from hwnas.deploy.parity import answers
 from hwnas.devices import open_runtime
 from hwnas.exporters import Exporter
 
@@ -32,9 +32,10 @@ class Format:
         target, others on this machine. Raises BadInput, Unavailable.
         """
         here = target if self.deployed else self.exporter.runs_on(target)
+        runtime = open_runtime(here)
         if not self.filename.endswith(".onnx"):
-            return answers_apart(self.name, here, self.files, inputs, alone)
-        session = open_runtime(here).load(self.files[self.filename])
+            return answers_apart(here, self.files, inputs, alone)
+        session = runtime.load(self.files[self.filename])
         try:
             return answers(session, inputs, alone)
         finally:

@@ -6,11 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from hwnas.core.errors import VerificationFailed
+from hwnas.deploy.answers import answers
 from hwnas.exporters import Exporter
 from hwnas.formats.answers import kept, scale_of
 from hwnas.runtimes import Runtime, Session
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -37,17 +36,6 @@ def compare_session(exporter: type[Exporter], session: Session, samples: Tensor,
     finally:
         session.close()
     return judged(exporter, together, alone, logits.numpy())
-
-
-def answers(session: Session, inputs: np.ndarray, alone: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Logits of all samples in large batches, and one by one: a batch of 1 takes other kernels. The same twice without
-    `alone`."""
-    together = in_batches(session, inputs, _BATCH)
-    return together, in_batches(session, inputs, 1) if alone else together
-
-
-def in_batches(session: Session, inputs: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([session.infer(inputs[i : i + size]) for i in range(0, len(inputs), size)])
 
 
 def judged(exporter: type[Exporter], together: np.ndarray, alone: np.ndarray, expected: np.ndarray) -> Parity:
