@@ -67,11 +67,11 @@ def within(gib: int, code: str, *arguments: object) -> subprocess.CompletedProce
 
 
 def model_with(weight: TensorProto, *nodes: onnx.NodeProto) -> bytes:
-    """One that adds a weight to its input [batch, 3, 16, 16]."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 16, 16])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    add = helper.make_node("Add", ["x", "w"], ["y"])
-    graph = helper.make_graph([*nodes, add], "g", [x], [y], [weight])
+    """One that adds the mean of a weight to its input [batch, 3, 16, 16]."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3, 16, 16]) for name in "xy")
+    mean = helper.make_node("ReduceMean", ["w"], ["m"], keepdims=0)
+    add = helper.make_node("Add", ["x", "m"], ["y"])
+    graph = helper.make_graph([*nodes, mean, add], "g", [x], [y], [weight])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10).SerializeToString()
 
 

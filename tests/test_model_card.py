@@ -103,11 +103,11 @@ def test_each_formats_lines_run_with_numpy_and_its_own_library_alone(name: str, 
 
 
 @pytest.mark.parametrize("name", sorted(RUNS_HERE))
-def test_a_section_names_its_package_and_is_ten_lines(name: str, bundle: Path) -> None:
+def test_a_section_names_its_package_and_is_short(name: str, bundle: Path) -> None:
     if name not in AVAILABLE:
         pytest.skip(f"{name} cannot be written here")
     code = lines_of(bundle, name)
-    assert len(code.splitlines()) <= 18
+    assert len([line for line in code.splitlines() if not line.startswith("#")]) <= 18
     section = (bundle / "README.md").read_text().partition(f"## {name}\n")[2].partition("```")[0]
     assert f"Needs {RUNS_HERE[name]}." in section
 

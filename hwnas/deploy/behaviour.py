@@ -29,7 +29,8 @@ def check_parity(formats: list[Format], unread: dict[str, str], samples: Samples
         except Unavailable as error:
             skipped[form.filename] = f"{error.what}; where it runs: hwnas verify BUNDLE"
         except (BadInput, VerificationFailed) as error:
-            faults.append(error.what + f": {error.mend}" * ("rebuild" in error.mend))
+            what = error.what if form.filename in error.what else f"{form.filename}: {error.what}"
+            faults.append(what + f": {error.mend}" * ("rebuild" in error.mend))
     detail = f"largest difference of a logit over {len(samples.inputs)} samples and corner cases: {', '.join(found)}"
     told = [*(faults or [detail]), *(f"NOT VERIFIED {name}: {why}" for name, why in skipped.items())]
     return Check("parity", not faults, "; ".join(told))

@@ -139,19 +139,14 @@ def ship(
 
 def _rows(result: Result, config: RunConfig, identity: dict[str, Any]) -> dict[str, str]:
     """What the model card says of the network."""
-    assert result.measured_ms is not None
-    target, ms = config.target, result.measured_ms
+    target = config.target
     there = f"{identity['device']}, {identity['runtime']} {identity['runtime_version']}"
-    if result.estimated_by:
-        latency = f"{ms.median:.4g} ms, {result.known}: no device was involved"
-    else:
-        latency = f"median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs, measured by hwnas on {there}"
     return {
         "found by": f"hwnas {result.versions['hwnas']}: space {config.space.name}, strategy {config.strategy.name}, "
         f"seed {config.seed}",
         "searched for": f"target {target.name} ({there}, {target.precision}, batch {target.batch}, "
         f"{target.threads or 'all'} threads), budget {result.budget}",
-        "latency": latency,
+        "latency": _latency(result, there),
         "predicted": f"{result.predicted_ms:.4g} ms; the budget was {result.budget_ms:.4g} ms",
         "accuracy": f"{result.accuracy:.4f} on the test split of {config.data.name}, read once, after everything was "
         "chosen",
@@ -159,6 +154,15 @@ def _rows(result: Result, config: RunConfig, identity: dict[str, Any]) -> dict[s
         "limits": "trained on that data alone, and for its classes alone: anything else gets one of them all the same; "
         "the latency holds on the device above and nowhere else: measure again on yours",
     }
+
+
+def _latency(result: Result, there: str) -> str:
+    """And how it is known."""
+    assert result.measured_ms is not None
+    ms = result.measured_ms
+    if result.estimated_by:
+        return f"{ms.median:.4g} ms, {result.known}: no device was involved"
+    return f"median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs, measured by hwnas on {there}"
 
 
 def _note(name: str, exported: Exported, result: Result, target: Target) -> str:
