@@ -194,6 +194,7 @@ def test_markdown_is_shown_as_it_was_written() -> None:
     assert plain("x" * 500).endswith("…") and len(plain("x" * 500)) == 120
 
 
+@pytest.mark.slow
 def test_class_folders_with_such_names_go_through_a_run_and_its_page(workspace: Path) -> None:
     """Paths and names come from the file system: a page that shows them must not run them."""
     from PIL import Image
