@@ -34,6 +34,7 @@ FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-fp16", "openv
 BUILT = ("tensorrt", "tensorrt-fp16", "tensorrt-int8")
 SPACES = ("mobile", "mobilenet-v2", "fbnet", "tfnas", "shuffle", "ofa", "nasbench201", "mobile-224")
 SAMPLES = 16
+LARGEST_LOGIT = 10.0
 
 
 def space_of(name: str) -> Space:
@@ -45,7 +46,13 @@ def space_of(name: str) -> Space:
 def network(space: Space, name: str, number: int) -> tuple[torch.nn.Module, torch.Tensor]:
     torch.manual_seed(derive(0, "export many", name, number) % 2**63)
     arch = space.random(stream(0, "export many", name, number))
-    return perturbed(space.build(arch)).eval(), torch.randn(SAMPLES, *space.input_shape)
+    module, samples = perturbed(space.build(arch)).eval(), torch.randn(SAMPLES, *space.input_shape)
+    *_, classifier = (layer for layer in module.modules() if isinstance(layer, torch.nn.Linear))
+    with torch.no_grad():  # logits as large as a trained network's, or every difference would be small
+        factor = LARGEST_LOGIT / module(samples).abs().max()
+        for parameter in classifier.parameters():
+            parameter *= factor
+    return module, samples
 
 
 def outcome(name: str, exact: bytes, module: torch.nn.Module, samples: torch.Tensor) -> dict[str, Any]:
