@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hwnas.core.plugins import load
 from hwnas.deploy.manifest import Preprocessing
 
-_MOST_NAMES, _MOST_LETTERS = 20, 120
+_MOST_NAMES, _NAME_LETTERS = 20, 60
 
 
 class Card(NamedTuple):
@@ -25,7 +25,7 @@ class Card(NamedTuple):
 
 def model_card(card: Card, formats: Mapping[str, Mapping[str, bytes]]) -> str:
     """Markdown. `formats`: exporter → its files."""
-    names = ", ".join(plain(name) for name in card.class_names[:_MOST_NAMES])
+    names = ", ".join(plain(name, _NAME_LETTERS) for name in card.class_names[:_MOST_NAMES])
     more = len(card.class_names) - _MOST_NAMES
     p = card.preprocessing
     mean, std = list(p.mean), list(p.std)
@@ -44,11 +44,11 @@ def model_card(card: Card, formats: Mapping[str, Mapping[str, bytes]]) -> str:
     )
 
 
-def plain(text: str) -> str:
-    """Text as Markdown shows it literally, in one line."""
+def plain(text: str, letters: int = 500) -> str:
+    """Text as Markdown shows it literally, in one line of so many letters at most."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(line) > _MOST_LETTERS:
-        line = f"{line[: _MOST_LETTERS - 1]}…"
+    if len(line) > letters:
+        line = f"{line[: letters - 1]}…"
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in line)
 
