@@ -251,21 +251,43 @@ def profile(
 def verify(
     bundle: Annotated[Optional[Path], typer.Argument(help="A bundle. Default: the default run's.")] = None,
     target: Target = None,
+    data: Annotated[Optional[str], Flag("--data", help="Also the accuracy of each format on this data set.")] = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a bundle from its own files: hashes, structure, parity, latency on the target."""
+    """Check a bundle from its own files: hashes, structure, preprocessing, parity of every format, latency."""
+    from hwnas.core.config import PluginSettings
     from hwnas.deploy.verify import verify_bundle
-    from hwnas.run.config import resolve
+    from hwnas.run.config import overrides, resolve
 
     be_quiet(quiet)
     folder = bundle or resolve({}).default_directory() / "bundle"
-    outcome = verify_bundle(folder, target)
+    given = overrides(data=data, data_dir=data_dir).get("data") if data else None
+    outcome = verify_bundle(folder, target, given and PluginSettings.model_validate(given))
     for check in outcome.checks:
         typer.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
     if as_json:
         typer.echo(json.dumps(outcome.facts()))
     outcome.raise_for_failure()
+
+
+@app.command()
+def rebuild(
+    bundle: Annotated[Optional[Path], typer.Argument(help="A bundle. Default: the default run's.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compile a bundle's engines again, for this machine's device and library. Then verify it."""
+    from hwnas.deploy.rebuild import rebuild_bundle
+    from hwnas.run.config import resolve
+
+    be_quiet(quiet)
+    folder = bundle or resolve({}).default_directory() / "bundle"
+    rebuilt = rebuild_bundle(folder)
+    typer.echo(f"{folder}: {', '.join(rebuilt) or 'nothing'} compiled again; hwnas verify {folder} checks it")
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(folder), "rebuilt": rebuilt}))
 
 
 @app.command()

@@ -3,17 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hwnas.core.errors import VerificationFailed
+from hwnas.deploy.answers import answers
 from hwnas.exporters import Exporter
-from hwnas.exporters.onnx import Onnx
-from hwnas.exporters.onnx_fp16 import OnnxFp16
-from hwnas.exporters.onnx_int8 import OnnxInt8
-from hwnas.runtimes import Runtime
-
-_EXPORTERS: dict[str, type[Exporter]] = {exporter.filename: exporter for exporter in (OnnxFp16, OnnxInt8)}
+from hwnas.formats.answers import kept, scale_of
+from hwnas.runtimes import Runtime, Session
 
 
 @dataclass(frozen=True)
@@ -28,37 +24,25 @@ class Parity:
     scale: float
 
 
-def exporter_of(filename: str) -> type[Exporter]:
-    """Whose tolerance an ONNX file of a bundle has to keep: the strictest for a name that is none of ours."""
-    return _EXPORTERS.get(filename, Onnx)
-
-
-def corner_cases(samples: Tensor) -> Tensor:
-    """Real samples with all-zero, all-one and ten times too large inputs behind them."""
-    first = samples[:1]
-    return torch.cat([samples, torch.zeros_like(first), torch.ones_like(first), 10 * first])
-
-
-@torch.no_grad()
-def logits_of(network: nn.Module, samples: Tensor) -> Tensor:
-    """fp32 on the CPU."""
-    return network.cpu().eval()(samples)
-
-
 def compare(exporter: type[Exporter], runtime: Runtime, model: bytes, samples: Tensor, logits: Tensor) -> Parity:
-    """Over all samples at once and one by one (batch 1 takes other kernels). `logits`: the trained network's."""
-    inputs, expected = samples.contiguous().numpy(), logits.numpy()
-    session = runtime.load(model)
+    """Of one file that the runtime loads."""
+    return compare_session(exporter, runtime.load(model), samples, logits)
+
+
+def compare_session(exporter: type[Exporter], session: Session, samples: Tensor, logits: Tensor) -> Parity:
+    """Closes the session. `logits`: the trained network's."""
     try:
-        together = session.infer(inputs)
-        alone = np.concatenate([session.infer(inputs[i : i + 1]) for i in range(len(inputs))])
+        together, alone = answers(session, samples.contiguous().numpy())
     finally:
         session.close()
-    scale = max(1.0, float(np.abs(expected).max()))
+    return judged(exporter, together, alone, logits.numpy())
+
+
+def judged(exporter: type[Exporter], together: np.ndarray, alone: np.ndarray, expected: np.ndarray) -> Parity:
+    scale = scale_of(expected)
     if not together.shape == alone.shape == expected.shape:
         return Parity(float("inf"), 0.0, scale)
-    rated = [np.take_along_axis(expected, got.argmax(1)[:, None], axis=1) for got in (together, alone)]
-    near = expected.max(1)[:, None] - np.concatenate(rated, axis=1) <= exporter.tolerance * scale
+    near = np.concatenate([kept(got, expected, exporter.tolerance) for got in (together, alone)])
     return Parity(float(np.abs(np.stack([together, alone]) - expected).max()), float(near.mean()), scale)
 
 

@@ -1,25 +1,45 @@
 """From trained networks to files, each checked for parity before anything is measured."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
+from hwnas.core.errors import Unavailable
 from hwnas.core.plugins import load
+from hwnas.core.progress import say
 from hwnas.core.target import Target
-from hwnas.deploy.bundle import SAMPLES
-from hwnas.deploy.parity import compare, corner_cases, logits_of, require_parity
+from hwnas.deploy.parity import compare_session, require_parity
+from hwnas.deploy.preprocessing import Preprocessing
+from hwnas.deploy.samples import SAMPLES, corner_cases, logits_of
 from hwnas.devices import open_runtime
-from hwnas.exporters import DEPLOYED
+from hwnas.exporters import DEPLOYED, Exporter
 from hwnas.run.config import RunConfig
 from hwnas.run.networks import Network
+from hwnas.runtimes import Session
 from hwnas.training.data import Data
-
-Formats = dict[str, tuple[bytes, float | None]]
-"""File name → (content, largest difference from the trained network's logits; None where ONNX Runtime cannot say)."""
 
 CALIBRATION = 256
 """Training images: with 64, int8 costs a trained network of `mobile` 0.3 points, with 256 or 1000 nothing."""
+
+
+class Exported(NamedTuple):
+    """A network in one format. `files`: name → content, the one that is loaded first. `difference`: largest, from the
+    trained network's logits; None where nothing here runs the format: `unverified` says why.
+    """
+
+    files: dict[str, bytes]
+    difference: float | None
+    unverified: str = ""
+
+    @property
+    def content(self) -> bytes:
+        return next(iter(self.files.values()))
+
+
+Formats = dict[str, Exported]
+"""By the exporter's name."""
 
 
 def deployed_file(target: Target) -> str:
@@ -34,8 +54,7 @@ def export_all(
 
     Raises VerificationFailed when a file computes something else.
     """
-    runtime, here = open_runtime(config.target), open_runtime(Target(name="here", runtime="onnxruntime"))
-    images = data.train.spread(CALIBRATION).contiguous()
+    runtime = open_runtime(config.target)
     deployed = DEPLOYED[config.target.precision]
     exported: dict[str, Formats] = {}
     for network in networks:
@@ -43,26 +62,37 @@ def export_all(
         module = modules[network.role].cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         exported[network.role] = {}
         for name in dict.fromkeys(names):
-            exporter = load("exporters", name)(runtime.int8_form)
-            path = folder / network.role / exporter.filename
-            exporter.export(module, images, path, _metadata(config, data))
-            content, difference = path.read_bytes(), None
-            if path.suffix == ".onnx":
-                # Ten times too large inputs leave the range that int8 keeps, and nobody promised otherwise.
-                samples = images[:SAMPLES] if exporter.agreement else corner_cases(images[:SAMPLES])
-                judge = runtime if name == deployed else here
-                parity = compare(type(exporter), judge, content, samples, logits_of(module, samples))
-                require_parity(parity, type(exporter), exporter.filename)
-                difference = parity.difference
-            exported[network.role][exporter.filename] = (content, difference)
+            exporter = load("exporters", name)(runtime.int8_form, config.target, runtime.mixed)
+            files = _written(exporter, module, config, data, folder / network.role)
+            try:
+                session = runtime.load(files[exporter.filename]) if name == deployed else _opened(exporter, files)
+            except Unavailable as error:
+                say(f"{exporter.filename} stays unverified: {error.what}")
+                exported[network.role][name] = Exported(files, None, error.what)
+                continue
+            difference = _checked(exporter, session, module, data)
+            exported[network.role][name] = Exported(files, difference)
     return exported
 
 
-def _metadata(config: RunConfig, data: Data) -> dict[str, str]:
-    return {
-        "hwnas.space": config.space.name,
-        "hwnas.target": config.target.name,
-        "class_names": "\n".join(data.class_names),
-        "mean": ",".join(f"{v:.6f}" for v in data.mean.tolist()),
-        "std": ",".join(f"{v:.6f}" for v in data.std.tolist()),
-    }
+def _written(exporter: Exporter, module: nn.Module, config: RunConfig, data: Data, folder: Path) -> dict[str, bytes]:
+    """Read back from the disk, as they will be shipped."""
+    images = data.train.spread(CALIBRATION).contiguous()
+    about = {"hwnas.space": config.space.name, "hwnas.target": config.target.name}
+    about |= Preprocessing.of(data, images.shape[-1]).metadata(data.class_names)
+    exporter.export(module, images, folder / exporter.filename, about)
+    return {name: (folder / name).read_bytes() for name in (exporter.filename, *exporter.companions)}
+
+
+def _opened(exporter: Exporter, files: dict[str, bytes]) -> Session:
+    """Raises Unavailable when nothing on this machine runs the format."""
+    return open_runtime(exporter.target).load_exported(*files.values())
+
+
+def _checked(exporter: Exporter, session: Session, module: nn.Module, data: Data) -> float:
+    """Ten times too large inputs leave the range that int8 keeps, and nobody promised otherwise."""
+    images = data.train.spread(CALIBRATION).contiguous()[:SAMPLES]
+    samples = images if exporter.agreement else corner_cases(images)
+    parity = compare_session(type(exporter), session, samples, logits_of(module, samples))
+    require_parity(parity, type(exporter), exporter.filename)
+    return parity.difference

@@ -7,8 +7,9 @@ from hwnas.core.journal import Record
 from hwnas.core.seeds import derive
 from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.measure import Measured, measure
+from hwnas.exporters import DEPLOYED
 from hwnas.run.config import RunConfig
-from hwnas.run.export import Formats, deployed_file
+from hwnas.run.export import Formats
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,5 @@ def final_measurement(exported: dict[str, Formats], config: RunConfig) -> Final:
 
 
 def deployed_files(exported: dict[str, Formats], config: RunConfig) -> dict[str, bytes]:
-    name = deployed_file(config.target)
-    return {role: formats[name][0] for role, formats in exported.items()}
+    name = DEPLOYED[config.target.precision]
+    return {role: formats[name].content for role, formats in exported.items()}

@@ -4,19 +4,26 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from hwnas.core.errors import BadInput
 from hwnas.core.files import write_atomic
 from hwnas.core.journal import Journal
-from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
+from hwnas.core.target import Target
+from hwnas.deploy.bundle import Contents, write_bundle
+from hwnas.deploy.card import Card
 from hwnas.deploy.file_network import FileNetwork
-from hwnas.deploy.parity import logits_of
+from hwnas.deploy.preprocessing import Preprocessing
+from hwnas.deploy.samples import SAMPLES, Samples
+from hwnas.deploy.structure import metadata
 from hwnas.devices import open_runtime
+from hwnas.exporters import DEPLOYED
+from hwnas.formats.sensitivity import FLOATS
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
-from hwnas.run.export import Formats, deployed_file
+from hwnas.run.export import Exported, Formats, deployed_file
 from hwnas.run.final import Final
 from hwnas.run.result import Result
 from hwnas.training.compute import Device
@@ -26,8 +33,9 @@ from hwnas.training.network import accuracy
 
 def test_all(
     modules: dict[str, nn.Module], finals: list[Final], data: Data, device: Device, journal: Journal, folder: Path
-) -> tuple[list[dict[str, float]], Tensor]:
-    """The one reading of the test split: accuracy of every network as each target deploys it, and sample inputs.
+) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
+    """The one reading of the test split: accuracy of every network as each target deploys it, and the `pixels` and
+    `inputs` of the bundle's samples.
 
     A file in fp32 has the trained network's logits (parity), and torch tests that sooner; another one runs itself.
     """
@@ -35,16 +43,17 @@ def test_all(
     record = journal.last("tested")
     if record is None:
         test = data.open_test()
-        samples = next(test.plain(SAMPLES))[0]
-        write_atomic(file, safetensors.torch.save({"inputs": samples.contiguous()}))
+        inputs, pixels = next(test.plain(SAMPLES))[0], torch.from_numpy(test.images.pixels[:SAMPLES])
+        write_atomic(file, safetensors.torch.save({"inputs": inputs.contiguous(), "pixels": pixels.contiguous()}))
         first, *others = (
             {role: accuracy(n.to(device.torch), test.plain(), device) for role, n in _deployed(modules, final).items()}
             for final in finals
         )
         record = journal.append("tested", accuracies=first, also_on=others, images=len(test))
     try:
-        samples = safetensors.torch.load_file(file)["inputs"]
-    except (OSError, safetensors.SafetensorError) as error:
+        stored = safetensors.torch.load_file(file)
+        samples = {name: stored[name] for name in ("pixels", "inputs")}
+    except (OSError, KeyError, safetensors.SafetensorError) as error:
         raise BadInput(f"{file} is damaged", "start again with another --out") from error
     return [record["accuracies"], *record.get("also_on", [])], samples
 
@@ -63,76 +72,85 @@ def ship(
     data: Data,
     winner: nn.Module,
     formats: Formats,
-    samples: Tensor,
+    samples: dict[str, Tensor],
     latency: LatencyModel,
 ) -> None:
     """Write the bundle."""
     assert result.measured_ms is not None and result.accuracy is not None
-    logits = logits_of(winner, samples)
     target = config.target
     here = fingerprint(open_runtime(target))  # it was measured here, wherever the table comes from
-    identity = dict(here.identity)
-    measured = result.measured_ms.model_dump()
-    deployed = deployed_file(target)
+    preprocessing = Preprocessing.of(data, samples["inputs"].shape[-1])
     facts = {
         "schema_version": 1,
-        "deployed": deployed,
+        "deployed": deployed_file(target),
         "target": target.model_dump(mode="json"),
-        "fingerprint": identity,
+        "fingerprint": dict(here.identity),
         "table_protocol_sha256": latency.table.protocol_sha256,
         "table_sha256": latency.table.content_sha256(),
         "table_mismatch": here.differences(latency.table.fingerprint),
         "predicted_ms": result.predicted_ms,
         "predicted_ms_p95": result.predicted_ms_p95,
-        "measured_ms": measured,
+        "measured_ms": result.measured_ms.model_dump(),
         "budget": result.budget,
         "budget_ms": result.budget_ms,
         "within_budget": result.within_budget,
         "accuracy": result.accuracy,
-        "parity_max_abs": {name: difference for name, (_, difference) in formats.items()},
+        "parity_max_abs": {next(iter(e.files)): e.difference for e in formats.values()},
+        "unverified": {next(iter(e.files)): e.unverified for e in formats.values() if e.unverified},
+        "data": config.data.name,
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "class_names": list(data.class_names),
         "versions": result.versions,
     }
-    mean, std = ([round(v, 6) for v in t.tolist()] for t in (data.mean, data.std))
-    preprocessing = {"scale": 1 / 255, "mean": mean, "std": std, "class_names": list(data.class_names)}
+    card = Card(
+        title=f"{config.space.name} network for {target.name}",
+        rows=_rows(result, config, dict(here.identity)),
+        preprocessing=preprocessing,
+        class_names=tuple(data.class_names),
+        sample_count=len(samples["inputs"]),
+        notes={name: _note(name, exported, result, target) for name, exported in formats.items()},
+    )
     arch = {"space": config.space.model_dump(mode="json"), "arch": result.arch, "choices": result.choices}
-    card: dict[str, Any] = {
-        "title": f"{config.space.name} network for {target.name}",
-        "version": result.versions["hwnas"],
-        "space": config.space.name,
-        "strategy": config.strategy.name,
-        "seed": config.seed,
-        "target": target.name,
-        "device": identity["device"],
-        "runtime": f"{identity['runtime']} {identity['runtime_version']}",
-        "precision": target.precision,
-        "deployed": deployed,
-        "files": f"`{deployed}`, {result.verb} and tested"
-        + ("; `model.onnx` is it in fp32" * (deployed != "model.onnx")),
-        "threads": target.threads or "all",
-        "budget": result.budget,
-        "budget_ms": result.budget_ms,
-        "latency": _latency(result),
-        "predicted_ms": result.predicted_ms,
-        "accuracy": result.accuracy,
-        "data": config.data.name,
-        "params": result.params,
-        "macs": result.macs,
-        "channels": data.channels,
-        "resolution": samples.shape[-1],
-        "mean": mean,
-        "std": std,
-        "classes": data.classes,
-        "class_names": ", ".join(data.class_names[:20]),
-        "sample_count": len(samples),
+    files = {name: exported.files for name, exported in formats.items()}
+    checked = Samples.of(winner, samples["pixels"], samples["inputs"])
+    write_bundle(folder, Contents(files, winner.state_dict(), arch, checked, facts, card))
+
+
+def _rows(result: Result, config: RunConfig, identity: dict[str, Any]) -> dict[str, str]:
+    """What the model card says of the network."""
+    target = config.target
+    there = f"{identity['device']}, {identity['runtime']} {identity['runtime_version']}"
+    return {
+        "found by": f"hwnas {result.versions['hwnas']}: space {config.space.name}, strategy {config.strategy.name}, "
+        f"seed {config.seed}",
+        "searched for": f"target {target.name} ({there}, {target.precision}, batch {target.batch}, "
+        f"{target.threads or 'all'} threads), budget {result.budget}",
+        "latency": _latency(result, there),
+        "predicted": f"{result.predicted_ms:.4g} ms; the budget was {result.budget_ms:.4g} ms",
+        "accuracy": f"{result.accuracy:.4f} on the test split of {config.data.name}, read once, after everything was "
+        "chosen",
+        "size": f"{result.params:,} parameters, {result.macs:,} multiply-accumulates",
+        "limits": "trained on that data alone, and for its classes alone: anything else gets one of them all the same; "
+        "the latency holds on the device above and nowhere else: measure again on yours",
     }
-    files = {name: content for name, (content, _) in formats.items()}
-    write_bundle(folder, Contents(files, winner.state_dict(), arch | preprocessing, samples, logits, facts, card))
 
 
-def _latency(result: Result) -> str:
-    """As the model card says it."""
+def _latency(result: Result, there: str) -> str:
+    """And how it is known."""
     assert result.measured_ms is not None
     ms = result.measured_ms
     if result.estimated_by:
-        return f"{result.known} | {ms.median:.4g} ms, with no device involved"
-    return f"measured there | median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs"
+        return f"{ms.median:.4g} ms, {result.known}: no device was involved"
+    return f"median {ms.median:.4g} ms, p90 {ms.p90:.4g} ms over {ms.n} runs, measured by hwnas on {there}"
+
+
+def _note(name: str, exported: Exported, result: Result, target: Target) -> str:
+    """What is known of a format's file."""
+    known = [f"{result.verb} and tested"] if name == DEPLOYED[target.precision] else []
+    if exported.unverified:
+        known.append("NOT VERIFIED where it was written; where it runs: hwnas verify BUNDLE")
+    else:
+        known.append(f"logits within {exported.difference:.1g} of the trained network's")
+    if floats := metadata(exported.content).get(FLOATS) if next(iter(exported.files)).endswith(".onnx") else None:
+        known.append(f"layers in float: {', '.join(floats.splitlines())}")
+    return ", ".join(known)

@@ -20,6 +20,7 @@ from hwnas.run.final import Final, final_measurement
 from hwnas.run.networks import Network, choose, narrow, none_fits
 from hwnas.run.outcome import complete_result, predicted_results, together
 from hwnas.run.problem import data_of, latency_of, problem_of, space_of
+from hwnas.run.refusals import require_exportable
 from hwnas.run.result import Result, load_result
 from hwnas.run.ship import ship, test_all
 from hwnas.run.tensorboard import TensorBoard
@@ -124,7 +125,10 @@ class Run:
 
     @cached_property
     def problem(self) -> Problem:
-        """Raises Infeasible at once when no network of the space fits the budgets and the bounds."""
+        """Raises Infeasible at once when no network of the space fits the budgets and the bounds, BadInput when a
+        format that is asked for cannot hold one."""
+        for each in self.config.each():
+            require_exportable(self.space, each.exporters, each.target)
         return problem_of(self.config, self.space, *self.latencies)
 
     def profile(self) -> LatencyModel:
