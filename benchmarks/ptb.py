@@ -22,6 +22,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import torch
+
 from hwnas.core.arch import Arch
 from hwnas.core.budget import parse_budget
 from hwnas.core.config import validate
@@ -34,13 +36,12 @@ from hwnas.devices import open_runtime
 from hwnas.latency.graphs import network_graph
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig, overrides, resolve
-from hwnas.run.networks import Network, train_network
 from hwnas.run.problem import data_of, latency_of, space_of
 from hwnas.run.stages import Run
 from hwnas.spaces import Space
 from hwnas.spaces.rnn_cell import DARTS_1, DARTS_2
 from hwnas.training.compute import Device
-from hwnas.training.network import accuracy, perplexity
+from hwnas.training.network import accuracy, perplexity, train
 
 SEARCHES: dict[str, tuple[str, ...]] = {
     "random": ("strategy.trials=12", "search.epochs=12"),
@@ -94,9 +95,9 @@ def _work(options: argparse.Namespace, job: Job) -> dict[str, Any]:
     searched = perf_counter()
     data, device = data_of(config), Device(config.compute)
     space = _space(config, job, data.classes)
-    network = Network(job.name, space, arch)
-    folder = options.out / "checkpoints" / str(job.seed)
-    module = train_network(network, data, config.training, device, job.seed, folder).to(device.torch)
+    torch.manual_seed(derive(job.seed, "network", job.name) % 2**63)
+    path, seed = options.out / "checkpoints" / f"{job.name}-{job.seed}.safetensors", derive(job.seed, "train")
+    module = train(space.build(arch), data.train, config.training, device, seed, f"train {job.name}", path)
     trained, test = perf_counter(), data.open_test()
     facts = {
         "name": job.name,

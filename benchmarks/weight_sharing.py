@@ -25,7 +25,7 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ from supernet import Live, now
 from torch import nn
 
 from hwnas.core.errors import HwnasError
-from hwnas.core.journal import Journal
+from hwnas.core.journal import Journal, Record
 from hwnas.core.plugins import load
 from hwnas.core.seeds import derive, numpy_stream
 from hwnas.latency.additive import Additive
@@ -43,8 +43,9 @@ from hwnas.latency.tabular import TabularLatency
 from hwnas.operators.costs import macs
 from hwnas.search.collapse import collapsing_since
 from hwnas.search.driver import propose, relax
-from hwnas.search.estimators import Estimator, Means
-from hwnas.search.estimators.shared_weights import _Uniform
+from hwnas.search.estimators import Means
+from hwnas.search.estimators.shared_weights import SharedWeights as SharedWeightsEstimator
+from hwnas.search.estimators.shared_weights import SharedWeightsSettings
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer, Relaxation
 from hwnas.search.trial import ranked
@@ -66,14 +67,18 @@ PLUGINS: dict[str, tuple[str, dict[str, Any]]] = {
     "proxyless-rl": ("proxyless-rl", {}),
     "spos": ("spos", {}),
     "enas": ("enas", {}),
+    "spos-fair": ("spos", {}),
+    "spos-sandwich": ("spos", {}),
     "fbnet": ("fbnet", {}),
 }
-METHODS = tuple(name for name in PLUGINS if name != "fbnet")
+METHODS = tuple(name for name in PLUGINS if name not in ("spos-fair", "spos-sandwich", "fbnet"))
+PATHS: dict[str, Literal["fair", "sandwich"]] = {"spos-fair": "fair", "spos-sandwich": "sandwich"}
+"""How the shared weights' paths are drawn; of others uniformly."""
 PUBLISHED_EPOCHS = {"darts": 50, "darts-2": 50, "gdas": 250, "snas": 150, "fbnet": 90}
 """Others: 100."""
 PUBLISHED_RATES = {"darts": 3e-4, "darts-2": 3e-4, "gdas": 3e-4, "snas": 3e-4, "proxyless": 1e-3, "proxyless-rl": 1e-3}
 SUPERNET = "supernet.safetensors"
-NOT_OF_THE_SEARCH = ("data_dir", "methods", "seconds", "steps", "out", "weights", "json")
+NOT_OF_THE_SEARCH = ("data_dir", "methods", "seconds", "steps", "ranked", "out", "weights", "json")
 EVERY_STEP = {"warmup": 0.0, "every": 1, "second_phase": 1.0}
 """Settings with which every weight step is followed by an architecture step, of those a method has."""
 
@@ -164,8 +169,12 @@ class Method:
         if self.journal.last("step") is not None:
             return
         means, strategy = self.means, self.strategy(**EVERY_STEP)
-        weights = SharedWeights(self.space, means.data, means.recipe, means.device, means.seed)
-        companion: Any = strategy if isinstance(strategy, Relaxation) else _Uniform(self.space)
+        if isinstance(strategy, Relaxation):
+            companion: Any = strategy
+            weights = SharedWeights(self.space, means.data, means.recipe, means.device, means.seed)
+        else:
+            estimator = self.estimator(means)
+            companion, weights = estimator.paths, estimator.weights
         optimizer = optimizer_of(weights.net, means.recipe)
         generator = torch.Generator().manual_seed(0)
         batches, guide = (
@@ -200,7 +209,7 @@ class Method:
                 found = relax(strategy, self.means, self.problem, self.journal)
                 mode = self.problem.project(strategy.scores(), 1)[0]
             else:
-                judge = _estimator(self.means)
+                judge = self.estimator(self.means)
                 found = propose(strategy, judge, self.means, self.problem, self.journal, "trial")
                 mode = ranked(found.trials)[0].arch
         self.journal.append("chosen", mode=list(mode), arch=list(found.candidates[0].arch))
@@ -208,34 +217,40 @@ class Method:
     def rank(self) -> None:
         """Random cells, judged with the shared weights on some images of the search split."""
         rng = numpy_stream(derive(self.options.seed, "ranked"))
-        indices = rng.choice(len(CELLS), self.options.ranked, replace=False).tolist()
-        left = indices[len(list(self.journal.of("ranked"))) :]
+        indices = rng.permutation(len(CELLS))[: self.options.ranked].tolist()
+        left = indices[len(self.cells()) :]
         if not left:
             return
         with self.timed("rank"):
             few, search = copy(self.means.data), self.means.data.search
             assert isinstance(search, ImageSplit)
             few.search = replace(search, images=search.images.take(np.arange(min(self.options.judged, len(search)))))
-            estimator = _estimator(replace(self.means, data=few))
+            estimator = self.estimator(replace(self.means, data=few))
             estimator.prepare()
             for index in left:
                 arch = tuple(CELLS[index].tolist())
                 self.journal.append("ranked", index=index, accuracy=estimator.accuracy(arch))
 
+    def cells(self) -> list[Record]:
+        """What `rank` found; more may be there from an earlier call."""
+        return list(self.journal.of("ranked"))[: self.options.ranked]
 
-def _estimator(means: Means) -> Estimator:
-    """By the supernet trained there; where there is none, it trains one with uniform paths."""
-    kind = load("estimators", "shared-weights")
-    return kind(means, kind.Settings())
+    def tau(self, truth: np.ndarray) -> float:
+        """Kendall's, over the cells that were ranked. `truth`: by official index."""
+        cells = self.cells()
+        statistic: Any = kendalltau([c["accuracy"] for c in cells], truth[[c["index"] for c in cells]])[0]
+        return float(statistic)
+
+    def estimator(self, means: Means) -> SharedWeightsEstimator:
+        """By the supernet trained there; where there is none, it trains one."""
+        return SharedWeightsEstimator(means, SharedWeightsSettings(paths=PATHS.get(self.name, "uniform")))
 
 
 def facts(method: Method, truth: np.ndarray) -> dict[str, Any]:
     """Accuracies in percent. `fits`, `mean`, `best`: of the cells within the budget."""
     chosen, step = method.journal.last("chosen"), method.journal.last("step")
     assert chosen is not None and step is not None
-    cells = list(method.journal.of("ranked"))
-    judged, known = [c["accuracy"] for c in cells], truth[[c["index"] for c in cells]]
-    tau = float(kendalltau(judged, known).statistic) if cells else None  # type: ignore[attr-defined]
+    tau = method.tau(truth) if method.options.ranked else None
     epochs = list(method.journal.of("epoch"))
     since = collapsing_since(epochs) if epochs else None
     within = truth[method.problem.latency.predict_many(CELLS) <= method.problem.limit_ms]

@@ -19,12 +19,14 @@ from hwnas.cli_flags import (
     Json,
     Mismatch,
     Out,
+    Precision,
     Quiet,
     Seed,
     Set,
     Space,
     Strategy,
     Target,
+    Targets,
 )
 from hwnas.cli_table import table
 from hwnas.core.errors import HwnasError
@@ -65,11 +67,19 @@ def _staged(
     as_json: bool,
     quiet: bool,
     allow_mismatch: bool = False,
+    precision: str | None = None,
     **flags: Any,
 ) -> None:
     """Open the run directory, do one stage, print its result."""
     be_quiet(quiet)
     resolved = _config(out, config, set_, **flags)
+    if precision == "auto" and not dry_run:
+        _each_precision(stage, resolved, out, as_json, allow_mismatch)
+        return
+    if precision not in (None, "auto"):
+        from hwnas.run.precisions import in_precision
+
+        resolved = resolved.model_copy(update={"target": in_precision(resolved.target, precision)})
     if dry_run:
         folder = out or resolved.default_directory()
         typer.echo(resolved.to_yaml() + f"# run directory: {folder}")
@@ -93,9 +103,26 @@ def _staged(
             typer.echo(json.dumps(result.model_dump(mode="json") | {"run_dir": str(run.path)}))
 
 
+def _each_precision(
+    stage: "Callable[[Run], None]", config: "RunConfig", out: Path | None, as_json: bool, allow_mismatch: bool
+) -> None:
+    """The stage in every precision, then which is best."""
+    from hwnas.run.precisions import best, search_precisions, table
+
+    found = search_precisions(config, out, stage, allow_mismatch)
+    ships = best(found)
+    typer.echo(table(found))
+    typer.echo(f"run directory {ships.path}")
+    if as_json:
+        assert ships.result is not None
+        facts = {"run_dir": str(ships.path), "precisions": [searched.facts() for searched in found]}
+        typer.echo(json.dumps(ships.result.model_dump(mode="json") | facts))
+
+
 @app.command()
 def run(
-    target: Target = None,
+    target: Targets = None,
+    precision: Precision = None,
     space: Space = None,
     strategy: Strategy = None,
     data: DataName = None,
@@ -124,7 +151,8 @@ def run(
 
 @app.command()
 def search(
-    target: Target = None,
+    target: Targets = None,
+    precision: Precision = None,
     space: Space = None,
     strategy: Strategy = None,
     data: DataName = None,
@@ -223,21 +251,43 @@ def profile(
 def verify(
     bundle: Annotated[Optional[Path], typer.Argument(help="A bundle. Default: the default run's.")] = None,
     target: Target = None,
+    data: Annotated[Optional[str], Flag("--data", help="Also the accuracy of each format on this data set.")] = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a bundle from its own files: hashes, structure, parity, latency on the target."""
+    """Check a bundle from its own files: hashes, structure, preprocessing, parity of every format, latency."""
+    from hwnas.core.config import PluginSettings
     from hwnas.deploy.verify import verify_bundle
-    from hwnas.run.config import resolve
+    from hwnas.run.config import overrides, resolve
 
     be_quiet(quiet)
     folder = bundle or resolve({}).default_directory() / "bundle"
-    outcome = verify_bundle(folder, target)
+    given = overrides(data=data, data_dir=data_dir).get("data") if data else None
+    outcome = verify_bundle(folder, target, given and PluginSettings.model_validate(given))
     for check in outcome.checks:
         typer.echo(f"{'ok    ' if check.ok else 'FAILED'} {check.name}: {check.detail}")
     if as_json:
         typer.echo(json.dumps(outcome.facts()))
     outcome.raise_for_failure()
+
+
+@app.command()
+def rebuild(
+    bundle: Annotated[Optional[Path], typer.Argument(help="A bundle. Default: the default run's.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compile a bundle's engines again, for this machine's device and library. Then verify it."""
+    from hwnas.deploy.rebuild import rebuild_bundle
+    from hwnas.run.config import resolve
+
+    be_quiet(quiet)
+    folder = bundle or resolve({}).default_directory() / "bundle"
+    rebuilt = rebuild_bundle(folder)
+    typer.echo(f"{folder}: {', '.join(rebuilt) or 'nothing'} compiled again; hwnas verify {folder} checks it")
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(folder), "rebuilt": rebuilt}))
 
 
 @app.command()

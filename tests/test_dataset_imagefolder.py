@@ -112,3 +112,45 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "train" / "ant" / "notes.txt").write_text("not an image")
     (tmp_path / "train" / "README").write_text("not a class")
     assert len(load(tmp_path).train) == 10
+
+
+def test_skipped_files_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _corrupt(tmp_path)
+    (path.parent / "empty.png").write_bytes(b"")
+    load(tmp_path, skip_corrupt=True)
+    assert f"{tmp_path / 'train'}: 2 of 12 files were skipped" in capsys.readouterr().err
+
+
+def test_grey_of_sixteen_bits_is_not_clipped(tmp_path: Path) -> None:
+    write_imagefolder(tmp_path)
+    ramp = np.linspace(0, 65535, 144).astype(np.uint16).reshape(12, 12)
+    Image.fromarray(ramp).save(tmp_path / "train" / "ant" / "a16.png")
+    pixels = load(tmp_path).train.pixels[0]
+    assert np.array_equal(pixels[0], ramp >> 8)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "tab\there", "bad\udcff", "bell\x07"])
+def test_a_name_that_cannot_be_written_down_is_refused(tmp_path: Path, name: str) -> None:
+    write_imagefolder(tmp_path)
+    (tmp_path / "train" / name).mkdir()
+    with pytest.raises(BadInput, match="class folder called"):
+        load(tmp_path)
+
+
+def test_odd_names_are_classes_and_hidden_folders_are_not(tmp_path: Path) -> None:
+    odd = ("<b>&amp;", "a, b", "naïve 日本", '"quoted"', "{braces}")
+    for part in ("train", "val"):
+        for number, name in enumerate(odd):
+            write_image(tmp_path / part / name / "a.png", (16, 16), seed=number)
+        (tmp_path / part / ".ipynb_checkpoints").mkdir()
+    assert load(tmp_path).class_names == tuple(sorted(odd))
+
+
+def test_classes_that_do_not_match_are_named(tmp_path: Path) -> None:
+    write_imagefolder(tmp_path)
+    (tmp_path / "val" / "wasp").mkdir()
+    with pytest.raises(BadInput, match="wasp"):
+        load(tmp_path)
+    (tmp_path / "val" / "wasp").rename(tmp_path / "train" / "wasp")
+    with pytest.raises(BadInput, match="wasp holds no images"):
+        load(tmp_path)

@@ -41,8 +41,9 @@ def test_the_page_says_estimated(run: MadeRun, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_model_card_says_estimated(run: MadeRun) -> None:
-    assert f"estimated ({BY})" in _latency(run.result) and "measured" not in _latency(run.result)
-    assert "measured there" in _latency(run.result.model_copy(update={"estimated_by": ""}))
+    said = _latency(run.result, "a board")
+    assert f"estimated ({BY})" in said and "measured" not in said
+    assert "measured by hwnas on a board" in _latency(run.result.model_copy(update={"estimated_by": ""}), "a board")
 
 
 def test_the_measure_verb_says_estimated(tmp_path: Path) -> None:

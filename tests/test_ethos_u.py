@@ -167,7 +167,7 @@ def test_outputs_are_computed_from_the_same_file() -> None:
 
 def test_without_the_compiler_the_list_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package is not named as its module is."""
-    for module in ("hwnas.runtimes.ethos_u", "hwnas.runtimes._vela"):
+    for module in ("hwnas.runtimes.ethos_u", "hwnas.formats.vela"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "ethosu", None)
     (found,) = [plugin for plugin in catalogue("runtimes") if plugin.name == "ethos-u"]

@@ -78,6 +78,21 @@ def test_the_95_percent_bound_covers_95_percent() -> None:
     assert 0.94 < np.mean(covered) < 0.985
 
 
+def test_the_bound_covers_runs_that_shift_as_a_whole() -> None:
+    """Tomorrow's run finds all networks 1 % (standard deviation) off; a bound that does not know holds too few."""
+    plain, shifted = [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        x, fresh = made_up(40, seed), made_up(400, seed + 1000)
+        true, fresh_true = (0.8 * f[:, 0] * np.exp(0.004 * rng.standard_normal(len(f))) for f in (x, fresh))
+        fitted, shifts = fit(x, true), np.expm1(0.01 * rng.standard_normal(16))
+        tomorrow_ms = fresh_true * np.exp(0.01 * rng.standard_normal())
+        predicted_ms = fresh @ fitted.coefficients
+        plain.append((tomorrow_ms <= predicted_ms * upper_95(fitted.residuals)).mean())
+        shifted.append((tomorrow_ms <= predicted_ms * upper_95(fitted.residuals, shifts)).mean())
+    assert np.mean(plain) < 0.85 and 0.93 < np.mean(shifted) < 0.99
+
+
 def test_a_model_predicts_what_networks_measure() -> None:
     space = PaperSpace(WIDTHS, one_operator_an_option(WIDTHS))
     table = paper_table(space, prices(40, 0), measure=lambda total, number: 0.9 * total + 0.2)

@@ -3,23 +3,27 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import safetensors.torch
 import torch
+from bundles import with_metadata
 from conftest import TINY, hwnas
-from test_verify import CARD
 
-from hwnas.core.budget import parse_budget
 from hwnas.core.errors import Unavailable, VerificationFailed
 from hwnas.core.files import sha256
 from hwnas.core.target import Target, load_target
-from hwnas.deploy.bundle import SAMPLES, Contents, write_bundle
+from hwnas.deploy.bundle import Contents, write_bundle
+from hwnas.deploy.card import Card
 from hwnas.deploy.file_network import FileNetwork
 from hwnas.deploy.measure import Measured, measure_file
-from hwnas.deploy.parity import Parity, compare, logits_of, require_parity
+from hwnas.deploy.parity import Parity, compare, require_parity
+from hwnas.deploy.preprocessing import Preprocessing
+from hwnas.deploy.samples import SAMPLES, Samples, logits_of
+from hwnas.deploy.structure import metadata
 from hwnas.deploy.verify import verify_bundle
 from hwnas.devices import open_runtime
 from hwnas.exporters import onnx_int8
@@ -29,6 +33,7 @@ from hwnas.exporters.onnx_int8 import OnnxInt8
 from hwnas.formats.fp16 import to_fp16
 from hwnas.formats.int8 import quantize
 from hwnas.formats.precision import precision_of
+from hwnas.formats.sensitivity import quantize_sparing
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.graphs import network_graph, operator_graph
 from hwnas.operators import onnx_graph
@@ -97,8 +102,8 @@ def test_networks_are_chosen_by_their_time_in_the_targets_precision(
         return dict.fromkeys(models, Measured(1.0, 1.0, 1, 0.0))
 
     monkeypatch.setattr(networks, "measure", measured)
-    choose([tiny_space.reference()], tiny_space, parse_budget("2ms"), config.target, 0, "winner")
-    narrow(tiny_space, parse_budget("2ms"), config)
+    choose([tiny_space.reference()], tiny_space, config, "winner")
+    narrow(tiny_space, config)
     assert len(seen) > 3 and set(seen) == {"int8"}
 
 
@@ -107,27 +112,28 @@ def test_each_network_is_exported_as_it_is_deployed_and_calibrated_on_training_i
 ) -> None:
     calibrations = []
 
-    def watched(model: bytes, samples: np.ndarray, form: str) -> bytes:
+    def watched(model: bytes, samples: np.ndarray, *arguments: Any) -> bytes:
         calibrations.append(samples)
-        return quantize(model, samples, form)  # type: ignore[arg-type]
+        return quantize_sparing(model, samples, *arguments)
 
-    monkeypatch.setattr(onnx_int8, "quantize", watched)
+    monkeypatch.setattr(onnx_int8, "quantize_sparing", watched)
     both = [Network(role, tiny_space, tiny_space.reference()) for role in ("winner", "reference")]
     exported = export_all(both, {"winner": trained, "reference": trained}, config, data, tmp_path)
     assert {role: set(formats) for role, formats in exported.items()} == {
-        "winner": {"model.onnx", "model.int8.onnx"},
-        "reference": {"model.int8.onnx"},
+        "winner": {"onnx", "onnx-int8"},
+        "reference": {"onnx-int8"},
     }
     assert deployed_file(config.target) == "model.int8.onnx"
-    for name, (content, _) in exported["winner"].items():
-        assert precision_of(content) == ("int8" if "int8" in name else "fp32")
-        assert (tmp_path / "winner" / name).read_bytes() == content
-        assert {"hwnas.target", "mean"} <= {p.key for p in onnx.load_model_from_string(content).metadata_props}
+    for name, found in exported["winner"].items():
+        (file,) = found.files
+        assert precision_of(found.content) == ("int8" if "int8" in name else "fp32")
+        assert (tmp_path / "winner" / file).read_bytes() == found.content
+        assert {"hwnas.target", "mean", "std", "class_names", "input_size"} <= metadata(found.content).keys()
     training = {image.tobytes() for image in data.train.inputs(torch.from_numpy(data.train.images.pixels)).numpy()}
     for samples in calibrations:
         assert len(samples) == 256
         assert {image.tobytes() for image in samples} <= training
-    assert exported["winner"]["model.int8.onnx"] == exported["reference"]["model.int8.onnx"]
+    assert exported["winner"]["onnx-int8"] == exported["reference"]["onnx-int8"]
 
 
 def test_answers_between_logits_that_are_nearly_equal_count_as_kept() -> None:
@@ -166,8 +172,13 @@ def test_answers_between_logits_that_are_nearly_equal_count_as_kept() -> None:
 @pytest.fixture(scope="module")
 def whole(trained, exact: bytes, tiny_space, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the trained network in int8, with a budget that any machine meets."""
-    inputs = data.search.spread(SAMPLES)
+    preprocessing = Preprocessing.of(data, data.search.resolution)
+    names = data.class_names
+    pixels = torch.from_numpy(data.search.images.pixels[:SAMPLES])
     facts = {
+        "accuracy": 0.5,
+        "preprocessing": preprocessing.model_dump(),
+        "class_names": list(names),
         "schema_version": 1,
         "deployed": "model.int8.onnx",
         "target": INT8.model_dump(mode="json"),
@@ -176,13 +187,13 @@ def whole(trained, exact: bytes, tiny_space, data: Data, tmp_path_factory: pytes
         "budget": "1000ms",
         "budget_ms": 1000.0,
     }
-    whole = quantize(exact, data.train.spread(256).contiguous().numpy(), "u8s8")
-    card = CARD | {"channels": 1, "mean": [0.5], "std": [0.25], "deployed": "model.int8.onnx"}
-    formats = {"model.onnx": exact, "model.int8.onnx": whole}
+    told = with_metadata(exact, preprocessing.metadata(names))
+    whole = quantize(told, data.train.spread(256).contiguous().numpy(), "u8s8")
+    card = Card("int8", {}, preprocessing, names, SAMPLES, {})
+    formats = {"onnx": {"model.onnx": told}, "onnx-int8": {"model.int8.onnx": whole}}
     folder = tmp_path_factory.mktemp("int8") / "bundle"
-    logits = logits_of(trained, inputs)
-    contents = Contents(formats, trained.state_dict(), {"arch": []}, inputs, logits, facts, card)
-    write_bundle(folder, contents)
+    samples = Samples.of(trained, pixels, preprocessing.inputs(pixels))
+    write_bundle(folder, Contents(formats, trained.state_dict(), {"arch": []}, samples, facts, card))
     return folder
 
 
@@ -218,6 +229,7 @@ def test_a_sound_int8_bundle_passes_and_its_deployed_file_is_what_is_timed(bundl
 def test_another_networks_int8_file_fails_parity(bundle: Path, tiny_space, data: Data) -> None:
     torch.manual_seed(1)
     other = onnx_graph.write(tiny_space.build(tiny_space.reference()), tiny_space.input_shape)
+    other = with_metadata(other, metadata((bundle / "model.onnx").read_bytes()))
     (bundle / "model.int8.onnx").write_bytes(quantize(other, data.train.spread(64).contiguous().numpy(), "u8s8"))
     edit(bundle)
     failed = {check.name: check.detail for check in verify_bundle(bundle).checks if not check.ok}

@@ -34,12 +34,12 @@ def test_options_that_did_not_run_do_not_move() -> None:
     batch = next(weights.data.weights.plain(32))
     archs = [tuple(option for _ in space.choices) for option in (0, 1)]
     for arch in archs:
-        weights.weight_step(single_path(arch), batch, optimizer)
+        weights.weight_step([single_path(arch)], batch, optimizer)
     norms = {arch: [m for k, m in space.inherited(net, arch).items() if ".norm.weight" in k] for arch in archs}
     mine = {id(tensor) for tensor in norms[archs[1]]}
     only_first = [tensor for tensor in norms[archs[0]] if id(tensor) not in mine]
     before = [tensor.detach().clone() for tensor in only_first]
-    weights.weight_step(single_path(archs[1]), batch, optimizer)
+    weights.weight_step([single_path(archs[1])], batch, optimizer)
     assert only_first and all(torch.equal(a, b) for a, b in zip(only_first, before, strict=True))
 
 

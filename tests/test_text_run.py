@@ -10,11 +10,12 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from bundles import edit
 from conftest import hwnas
 from small_data import write_text
 
+from hwnas.core.config import PluginSettings
 from hwnas.core.errors import BadInput
-from hwnas.core.files import sha256
 from hwnas.deploy.parity import compare
 from hwnas.deploy.verify import verify_bundle
 from hwnas.devices import open_runtime
@@ -24,7 +25,8 @@ from hwnas.run.stages import Run
 from hwnas.training.supernet import SharedWeights
 
 TEXT = {
-    "budget": "150%",
+    "budget": "1000ms",
+    "also_on": [{"target": "cpu-torch", "budget": "1000ms"}],
     "space": {"name": "rnn-cell", "hidden": 8, "nodes": [1, 2]},
     "data": {"name": "ptb", "dir": "text"},
     "strategy": {"name": "random", "trials": 2},
@@ -76,7 +78,9 @@ def test_the_bundle_verifies_and_reads_words_one_by_one(done: Path) -> None:
     assert {check.name: check.ok for check in outcome.checks if check.name != "latency"} == {
         "files": True,
         "structure": True,
+        "preprocessing": True,
         "parity": True,
+        "accuracy": True,
     }
     samples = safetensors.torch.load_file(done / "run" / "bundle" / "samples.safetensors")
     assert samples["inputs"].shape == (100, 9)
@@ -91,8 +95,8 @@ def test_the_bundle_verifies_and_reads_words_one_by_one(done: Path) -> None:
 def test_the_model_card_runs(done: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     card = (done / "run" / "bundle" / "README.md").read_text()
     monkeypatch.chdir(done / "run" / "bundle")
-    exec(card.split("```python")[1].split("```")[0], {})
-    assert capsys.readouterr().out.strip() in json.loads(Path("arch.json").read_text())["words"]
+    exec("".join(part.split("```")[0] for part in card.split("```python")[1:]), {})
+    assert capsys.readouterr().out.strip() in json.loads(Path("manifest.json").read_text())["class_names"]
 
 
 def test_a_state_that_drifts_breaks_parity(done: Path) -> None:
@@ -130,6 +134,9 @@ def test_a_state_that_drifts_breaks_parity(done: Path) -> None:
         (("--set", "data.name=digits", "--set", "data.dir=null"), "there is no setting 'dir'"),
         (("--space", "mobile"), "there is no setting"),
         (("--target", "cpu-int8"), "word numbers as floats, which int8 does not hold"),
+        (("--target", "cpu", "--target", "cpu-int8"), "word numbers as floats, which int8 does not hold"),
+        (("--set", "exporters=[onnx-int8]"), "word numbers as floats, which onnx-int8 rounds"),
+        (("--set", "training.teacher=largest"), "training.teacher is for images"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(here: Path, flags: tuple[str, ...], said: str) -> None:
@@ -176,16 +183,53 @@ def test_a_network_that_diverges_is_worth_nothing_and_ends_no_search(here: Path)
         assert [trial.accuracy for trial in run.search().trials] == [0.0, 0.0]
 
 
+@pytest.fixture
+def bundle(done: Path, tmp_path: Path) -> Path:
+    """A copy to spoil."""
+    return Path(shutil.copytree(done / "run" / "bundle", tmp_path / "bundle"))
+
+
+def spoil(bundle: Path, **tensors: torch.Tensor) -> None:
+    """Put these in the place of the samples' own, the hashes made right again."""
+    samples = safetensors.torch.load_file(bundle / "samples.safetensors")
+    safetensors.torch.save_file(samples | tensors, bundle / "samples.safetensors")
+    edit(bundle)
+
+
 @pytest.mark.parametrize("shapes", [((4, 1), (4, 21)), ((4, 40), (4, 21)), ((4, 9, 2), (4, 21))], ids=str)
-def test_samples_that_hold_no_state_are_refused(
-    done: Path, tmp_path: Path, shapes: tuple[tuple[int, ...], ...]
-) -> None:
-    bundle = tmp_path / "bundle"
-    shutil.copytree(done / "run" / "bundle", bundle)
-    tensors = {name: torch.zeros(shape) for name, shape in zip(("inputs", "logits"), shapes, strict=True)}
-    safetensors.torch.save_file(tensors, bundle / "samples.safetensors")
-    manifest = json.loads((bundle / "manifest.json").read_text())
-    manifest["files"]["samples.safetensors"] = sha256(bundle / "samples.safetensors")
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(BadInput, match="holds no samples"):
+def test_samples_that_hold_no_state_are_refused(bundle: Path, shapes: tuple[tuple[int, ...], ...]) -> None:
+    spoil(bundle, **{name: torch.zeros(shape) for name, shape in zip(("inputs", "logits"), shapes, strict=True)})
+    with pytest.raises(BadInput, match=r"float32 inputs .* or \[n, 1 \+ state\]"):
         verify_bundle(bundle)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("half a word", "numbers of no word"),
+        ("a word beyond the last", "numbers of no word"),
+        ("a word left out", "do not follow one another"),
+        ("another state", "not of 13 words and a state of 7"),
+        ("other words", "another class_names than the manifest"),
+    ],
+)
+def test_what_is_said_of_the_words_is_checked(bundle: Path, damage: str, said: str) -> None:
+    samples = safetensors.torch.load_file(bundle / "samples.safetensors")
+    words = json.loads((bundle / "manifest.json").read_text())["class_names"]
+    if damage in ("half a word", "a word beyond the last"):
+        samples["inputs"][3, 0] = 0.5 if damage == "half a word" else len(words)
+        spoil(bundle, **samples)
+    elif damage == "a word left out":
+        kept = [*range(50), *range(51, 100)]
+        spoil(bundle, **{name: samples[name][kept].contiguous() for name in ("inputs", "logits")})
+    elif damage == "another state":
+        edit(bundle, preprocessing={"state": 7})
+    else:
+        edit(bundle, class_names=words[::-1])
+    failed = {check.name: check.detail for check in verify_bundle(bundle).checks if not check.ok}
+    assert failed.keys() == {"preprocessing"} and said in failed["preprocessing"]
+
+
+def test_accuracy_on_a_data_set_is_for_images(bundle: Path) -> None:
+    with pytest.raises(BadInput, match="reads text"):
+        verify_bundle(bundle, None, PluginSettings(name="digits"))

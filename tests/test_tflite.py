@@ -2,7 +2,6 @@
 
 import contextlib
 from collections import Counter
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -17,8 +16,11 @@ from torch import nn
 
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated", reason="needs ai-edge-litert")
 
-from hwnas.core.errors import BadInput  # noqa: E402
-from hwnas.exporters import Exporter, _tflite  # noqa: E402
+from hwnas.core.errors import BadInput, VerificationFailed  # noqa: E402
+from hwnas.deploy.parity import compare_session, require_parity  # noqa: E402
+from hwnas.deploy.samples import logits_of  # noqa: E402
+from hwnas.devices import open_runtime  # noqa: E402
+from hwnas.exporters import Exporter  # noqa: E402
 from hwnas.exporters.litert import Litert  # noqa: E402
 from hwnas.exporters.litert_int8 import LitertInt8  # noqa: E402
 from hwnas.exporters.onnx import to_onnx  # noqa: E402
@@ -270,13 +272,17 @@ def test_xnnpack_runs_the_whole_network() -> None:
 
 
 @pytest.mark.parametrize("exporter", [Litert(), LitertInt8()], ids=["fp32", "int8"])
-def test_a_file_of_another_network_is_not_written(exporter: Exporter, tmp_path: Path) -> None:
+def test_a_file_of_another_network_breaks_parity(exporter: Exporter) -> None:
     ours, other = (build(OpSpec.of("classifier", (4, 6, 6), classes=10)).eval() for _ in range(2))
     x = torch.randn(64, 4, 6, 6)
     model = onnx_graph.write(other, (4, 6, 6))
-    _tflite.write(exporter, model, other, x, tmp_path / "theirs")
     for parameter in ours.parameters():
         parameter.data = 100 * torch.randn_like(parameter)
-    with pytest.raises(BadInput, match="something else"):
-        _tflite.write(exporter, model, ours, x, tmp_path / "ours")
-    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+    runtime, (content,) = open_runtime(exporter.judge), exporter.convert(model, x.numpy())
+    parities = [
+        compare_session(type(exporter), runtime.load_exported(content), x, logits_of(network, x))
+        for network in (other, ours)
+    ]
+    require_parity(parities[0], type(exporter), "theirs")
+    with pytest.raises(VerificationFailed):
+        require_parity(parities[1], type(exporter), "ours")

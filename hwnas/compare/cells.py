@@ -93,6 +93,8 @@ def matrix(
         )
         for short, name in labels.items()
     }
+    if any(config.also_on for config in resolved.values()):
+        raise BadInput("a comparison has one target", "leave out also_on: hwnas run takes several targets")
     budgets = budgets or [config.budget for config in resolved.values()]
     written = list(dict.fromkeys(str(parse_budget(budget)) for budget in budgets))
     configs = [

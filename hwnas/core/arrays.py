@@ -9,6 +9,9 @@ import numpy as np
 from hwnas.core.arch import Arch, ArchSpace
 from hwnas.core.errors import BadInput
 
+_MOST_UNPACKED = 1 << 30
+_DAMAGED = (ValueError, TypeError, AttributeError, EOFError, MemoryError, zipfile.BadZipFile)
+"""MemoryError: a header may claim an array of any size."""
 _KINDS = {"biuf": "numbers", "iu": "numbers", "SU": "names"}
 """numpy's letters for kinds of content."""
 
@@ -25,7 +28,7 @@ class Arrays:
             self._arrays = _read_json(path) if path.suffix == ".json" else _read_npz(path)
         except OSError as error:
             raise BadInput(f"cannot read {path}: {error.strerror or error}") from error
-        except (ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise BadInput(f"{path} holds no named arrays of numbers: {' '.join(str(error).split())[:200]}") from error
 
     def numbers(self, name: str) -> np.ndarray:
@@ -52,6 +55,9 @@ class Arrays:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as packed:
+        if sum(member.file_size for member in packed.infolist()) > _MOST_UNPACKED:
+            raise ValueError(f"it unpacks to more than {_MOST_UNPACKED >> 30} GiB")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

@@ -7,7 +7,7 @@ opening only reads; a torn line anywhere else means the file was altered, and it
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[Record] = []
+        self.watchers: list[Callable[[Record], object]] = []
+        """Called with every record appended from now on."""
         self._whole = 0
         if path.exists():
             self._open()
@@ -66,6 +68,8 @@ class Journal:
                 os.truncate(self.path, size)
             storage_failed(self.path, error)
         self.records.append(record)
+        for watcher in self.watchers:
+            watcher(record)
         return record
 
     def of(self, kind: str, **where: Any) -> Iterator[Record]:

@@ -11,11 +11,13 @@ from hwnas.core.errors import BadInput
 from hwnas.core.files import read_regular
 from hwnas.core.plugins import names
 from hwnas.core.target import Target
+from hwnas.deploy.interface import Interface
 
 MANIFEST = "manifest.json"
 MOST_BYTES = 2 << 30
 """Of a model: protobuf's own limit."""
-_MOST_MANIFEST_BYTES = 1 << 20
+_MOST_MANIFEST_BYTES = 1 << 24
+"""The names of a text's words are the most of it."""
 _MOST_BATCH = _MOST_THREADS = 1024
 
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -27,8 +29,14 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     files: dict[str, _Digest]
+    formats: dict[str, Annotated[tuple[str, ...], Field(min_length=1, max_length=8)]] = Field(max_length=64)
+    """Exporter → its files, the one that is loaded first."""
     deployed: str = Field(default="model.onnx", pattern=r"^[A-Za-z0-9_.-]+\.onnx$")
     """The file that was measured and tested."""
+    preprocessing: Interface
+    class_names: tuple[str, ...] = Field(min_length=2)
+    accuracy: float = Field(ge=0, le=1)
+    """Fraction of the test split, of the deployed file."""
     target: Target
     fingerprint: dict[str, str | int]
     predicted_ms: float = Field(gt=0)

@@ -11,6 +11,7 @@ from hwnas.core.seeds import stream
 from hwnas.core.target import Target
 from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.manifest import MOST_BYTES, read_regular
+from hwnas.deploy.structure import require_alone
 from hwnas.devices import open_runtime
 from hwnas.formats.precision import precision_of
 from hwnas.latency.fingerprint import fingerprint
@@ -53,6 +54,7 @@ def measure_file(file: Path, target: Target) -> dict[str, Any]:
     Raises BadInput when it is missing, no model, or its input is not one float tensor.
     """
     models = {file.name: read_regular(file.resolve(), MOST_BYTES)}
+    require_alone(models[file.name], file)
     (rounds,) = time_rounds(models, target, seed=0).values()
     timing, precision = summarise(rounds), precision_of(models[file.name])
     if precision != target.precision:

@@ -3,20 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hwnas.core.errors import VerificationFailed
+from hwnas.deploy.answers import Answers, answers
 from hwnas.exporters import Exporter
-from hwnas.exporters.onnx import Onnx
-from hwnas.exporters.onnx_fp16 import OnnxFp16
-from hwnas.exporters.onnx_int8 import OnnxInt8
+from hwnas.formats.answers import kept, scale_of
 from hwnas.runtimes import Runtime, Session
-
-_EXPORTERS: dict[str, type[Exporter]] = {exporter.filename: exporter for exporter in (OnnxFp16, OnnxInt8)}
-
-_SAME_STATE = 1e-4
-"""Between a state computed alone and in a batch."""
 
 
 @dataclass(frozen=True)
@@ -31,55 +24,26 @@ class Parity:
     scale: float
 
 
-def exporter_of(filename: str) -> type[Exporter]:
-    """Whose tolerance an ONNX file of a bundle has to keep: the strictest for a name that is none of ours."""
-    return _EXPORTERS.get(filename, Onnx)
-
-
-def corner_cases(samples: Tensor) -> Tensor:
-    """Real samples with all-zero, all-one and ten times too large inputs behind them."""
-    first = samples[:1]
-    return torch.cat([samples, torch.zeros_like(first), torch.ones_like(first), 10 * first])
-
-
-@torch.no_grad()
-def logits_of(network: nn.Module, samples: Tensor) -> Tensor:
-    """fp32 on the CPU."""
-    return network.cpu().eval()(samples)
-
-
 def compare(exporter: type[Exporter], runtime: Runtime, model: bytes, samples: Tensor, logits: Tensor) -> Parity:
-    """Over all samples at once and one by one (batch 1 takes other kernels); words one after another as well, with the
-    state that the file itself gives. `logits`: the trained network's.
-    """
-    inputs, expected = samples.contiguous().numpy(), logits.numpy()
-    session = runtime.load(model)
+    """Of one file that the runtime loads."""
+    return compare_session(exporter, runtime.load(model), samples, logits)
+
+
+def compare_session(exporter: type[Exporter], session: Session, samples: Tensor, logits: Tensor) -> Parity:
+    """Closes the session. `logits`: the trained network's."""
     try:
-        together = session.infer(inputs)
-        found = [together, np.concatenate([session.infer(inputs[i : i + 1]) for i in range(len(inputs))])]
-        if inputs.ndim == 2 and found[1].shape == expected.shape:
-            found.append(_followed(session, inputs, expected))
+        found = answers(session, samples.contiguous().numpy())
     finally:
         session.close()
-    scale = max(1.0, float(np.abs(expected).max()))
+    return judged(exporter, found, logits.numpy())
+
+
+def judged(exporter: type[Exporter], found: Answers, expected: np.ndarray) -> Parity:
+    scale = scale_of(expected)
     if any(got.shape != expected.shape for got in found):
         return Parity(float("inf"), 0.0, scale)
-    rated = [np.take_along_axis(expected, got.argmax(1)[:, None], axis=1) for got in found]
-    near = expected.max(1)[:, None] - np.concatenate(rated, axis=1) <= exporter.tolerance * scale
+    near = np.concatenate([kept(got, expected, exporter.tolerance) for got in found])
     return Parity(float(np.abs(np.stack(found) - expected).max()), float(near.mean()), scale)
-
-
-def _followed(session: Session, inputs: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """`inputs`: [n, 1 + state]. Where a word's state is what the network gave for the word before it, the file's own
-    takes its place, so that its errors add up as they will when it is used.
-    """
-    size = inputs.shape[1] - 1
-    follows = np.abs(inputs[1:, 1:] - expected[:-1, -size:]).max(1) < _SAME_STATE
-    found = [session.infer(inputs[:1])]
-    for step, goes_on in zip(inputs[1:], follows, strict=True):
-        state = found[-1][:, -size:] if goes_on else step[None, 1:]
-        found.append(session.infer(np.concatenate([step[None, :1], state], 1)))
-    return np.concatenate(found)
 
 
 def require_parity(parity: Parity, exporter: type[Exporter], filename: str) -> None:

@@ -1,20 +1,22 @@
-"""ONNX int8: explicit quantisation (`formats/int8.py`), calibrated on the training images given."""
+"""ONNX int8: explicit quantisation (`formats/int8.py`), calibrated on the training images given.
 
-from pathlib import Path
+Layers that cost answers stay in float (`formats/sensitivity.py`) where the target's runtime allows it.
+"""
 
-from torch import Tensor, nn
+import numpy as np
 
-from hwnas.core.files import write_atomic
+from hwnas.core.target import Target
 from hwnas.exporters import Exporter
-from hwnas.exporters.onnx import to_onnx
-from hwnas.formats.int8 import quantize
+from hwnas.exporters.onnx import Onnx
+from hwnas.formats.sensitivity import quantize_sparing
 
 
 class OnnxInt8(Exporter):
     filename = "model.int8.onnx"
+    judge = Target(name="here", runtime="onnxruntime", precision="int8")
     tolerance = 0.05
     agreement = 0.98
+    needs, lines = Onnx.needs, Onnx.lines
 
-    def export(self, network: nn.Module, samples: Tensor, path: Path, metadata: dict[str, str]) -> None:
-        exact = to_onnx(network, samples, metadata)
-        write_atomic(path, quantize(exact, samples.contiguous().numpy(), self.int8_form))
+    def convert(self, model: bytes, samples: np.ndarray) -> tuple[bytes, ...]:
+        return (quantize_sparing(model, samples, self.int8_form, self.tolerance, self.mixed),)

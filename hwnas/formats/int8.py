@@ -8,9 +8,12 @@ norm is folded first; operators that only move numbers keep their input's scale.
 u8s8: activations unsigned, asymmetric. A ReLU or ReLU6 before a Q says nothing that its range does not, and is dropped.
 s8s8: activations signed, symmetric (TensorRT takes no zero point); ReLUs stay, fused by the runtime.
 
+Layers that are to stay in float read and write what was never rounded.
+
 onnxruntime.quantization writes much the same, through files and in ten times as long; a profile needs a hundred.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,28 +30,54 @@ _MOST_BIAS = 2.0**30
 """Steps of a bias: half of what int32 holds. A channel that training gave up has weights of 1e-20, but a real bias."""
 
 
-def quantize(model: bytes, samples: np.ndarray, form: Int8Form) -> bytes:
-    """`model`: ONNX fp32 with one input; `samples`: [n, ...] float32 inputs as the network sees them. Deterministic.
+def quantize(model: bytes, samples: np.ndarray, form: Int8Form, floats: frozenset[str] = frozenset()) -> bytes:
+    """`model`: ONNX fp32 with one input; `samples`: [n, ...] float32 inputs as the network sees them; `floats`: the
+    Conv and Gemm that stay in float, by the names of their weights. Deterministic.
 
     Raises BadInput when an activation is infinite.
     """
-    proto = onnx.load_model_from_string(model)
-    fold_batch_norm(proto.graph)
-    ranges = activation_ranges(proto, samples)
-    if form == "u8s8":
-        _drop_relus(proto.graph)
-    _Writer(proto.graph, ranges, form).write()
-    return proto.SerializeToString()
+    return Calibrated.of(model, samples).quantize(form, floats)
 
 
-def _drop_relus(graph: onnx.GraphProto) -> None:
-    """In place: those that start at 0. Unsigned, their output's zero point is 0 and its range ends where they clip."""
+@dataclass(frozen=True)
+class Calibrated:
+    """A network whose ranges are known: to be rounded in more than one way."""
+
+    model: onnx.ModelProto
+    ranges: dict[str, Range]
+
+    @classmethod
+    def of(cls, model: bytes, samples: np.ndarray) -> "Calibrated":
+        """As `quantize`."""
+        proto = onnx.load_model_from_string(model)
+        fold_batch_norm(proto.graph)
+        return cls(proto, activation_ranges(proto, samples))
+
+    def layers(self) -> list[str]:
+        """What can stay in float: the names of the weights of Conv and Gemm."""
+        constants = {tensor.name for tensor in self.model.graph.initializer}
+        return [n.input[1] for n in self.model.graph.node if _has_channels_first(n) and n.input[1] in constants]
+
+    def quantize(self, form: Int8Form, floats: frozenset[str] = frozenset()) -> bytes:
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.model)
+        if form == "u8s8":
+            _drop_relus(proto.graph, floats)
+        _Writer(proto.graph, self.ranges, form, floats).write()
+        return proto.SerializeToString()
+
+
+def _drop_relus(graph: onnx.GraphProto, floats: frozenset[str]) -> None:
+    """In place: those that start at 0. Unsigned, their output's zero point is 0 and its range ends where they clip.
+    One that a layer in float reads stays: nothing else would clip."""
+    exact = {node.input[0] for node in graph.node if _in_float(node, floats)}
     readers, makers = readers_of(graph), {node.output[0]: node for node in graph.node}
     zeros = {tensor.name for tensor in graph.initializer if not numpy_helper.to_array(tensor).any()}
     for node in list(graph.node):
         starts_at_0 = node.op_type == "Relu" or (node.op_type == "Clip" and zeros.intersection(node.input[1:2]))
         maker = makers.get(node.input[0]) if starts_at_0 else None
-        if maker is not None and maker.op_type not in _MOVES and readers[node.input[0]] == 1:
+        alone = maker is not None and readers[node.input[0]] == 1 and node.output[0] not in exact
+        if maker is not None and alone and maker.op_type not in _MOVES:
             maker.output[0] = node.output[0]
             graph.node.remove(node)
 
@@ -59,11 +88,17 @@ def _has_channels_first(node: onnx.NodeProto) -> bool:
     return node.op_type == "Conv" or (node.op_type == "Gemm" and turned)
 
 
+def _in_float(node: onnx.NodeProto, floats: frozenset[str]) -> bool:
+    return len(node.input) > 1 and node.input[1] in floats
+
+
 class _Writer:
     """Rewrites a graph in place."""
 
-    def __init__(self, graph: onnx.GraphProto, ranges: dict[str, Range], form: Int8Form) -> None:
-        self.graph, self.ranges, self.form = graph, ranges, form
+    def __init__(
+        self, graph: onnx.GraphProto, ranges: dict[str, Range], form: Int8Form, floats: frozenset[str]
+    ) -> None:
+        self.graph, self.ranges, self.form, self.floats = graph, ranges, form, floats
         self.weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.outputs = {value.name for value in graph.output}
         self.nodes: list[onnx.NodeProto] = []
@@ -76,16 +111,20 @@ class _Writer:
     def write(self) -> None:
         graph = self.graph
         readers = readers_of(graph)
-        fused = {node.input[0] for node in graph.node if node.op_type in _CLIPS and readers[node.input[0]] == 1}
-        self._round(graph.input[0].name, graph.input[0].name)
+        clipped = {node.input[0] for node in graph.node if node.op_type in _CLIPS}
+        fused = {name for name in clipped if readers[name] == 1} - self.outputs
+        read = {name for node in graph.node if not _in_float(node, self.floats) for name in node.input} | self.outputs
+        if graph.input[0].name in read:
+            self._round(graph.input[0].name, graph.input[0].name)
         for node in graph.node:
             source = node.input[0] if node.op_type in _MOVES else None
-            if _has_channels_first(node) and node.input[0] in self.scales and node.input[1] in self.weights:
-                self._round_weight(node)
-            node.input[:] = [self.reads.get(name, name) for name in node.input]
+            if not _in_float(node, self.floats):
+                if _has_channels_first(node) and node.input[0] in self.scales and node.input[1] in self.weights:
+                    self._round_weight(node)
+                node.input[:] = [self.reads.get(name, name) for name in node.input]
             self.nodes.append(node)
             for place, name in enumerate(node.output):
-                if name in self.ranges and name not in fused:
+                if name in self.ranges and name in read and name not in fused:
                     if name in self.outputs:  # an output keeps its name
                         node.output[place] = f"{name}.exact"
                     self._round(name, node.output[place], source)

@@ -7,10 +7,13 @@ s8s8. TensorRT builds on the GPU it builds for; RTX builds anywhere, for every R
 import contextlib
 from collections.abc import Sequence
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
 
 from hwnas.core.errors import BadInput, Unavailable
+from hwnas.core.nvidia import compute_capability, nvidia_gpu
+from hwnas.formats.engine_facts import EngineFacts, require_for, require_whole
 
 
 def _library() -> Any:
@@ -35,7 +38,7 @@ def build_engine(model: bytes, batches: tuple[int, int, int] = (1, 1, 64)) -> by
     """
     builder, log = _builder(), logger()
     log.errors.clear()
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    network = builder.create_network(_strongly_typed())
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
@@ -64,6 +67,35 @@ def build_engine(model: bytes, batches: tuple[int, int, int] = (1, 1, 64)) -> by
     if engine is None:
         raise _refused(log.errors)
     return bytes(engine)
+
+
+def described(engine: bytes, model: bytes, batches: tuple[int, int, int]) -> bytes:
+    """The sidecar of an engine built here, as JSON. Raises Unavailable when there is no GPU, and it takes one."""
+    gpu, capability = ("", "") if RTX else (nvidia_gpu()[0], compute_capability())
+    return EngineFacts(
+        library=trt.__name__,
+        version=trt.__version__,
+        gpu=gpu,
+        compute_capability=capability,
+        flags=("strongly typed", "no TF32", *(["user allocation"] if RTX else [])),
+        batches=batches,
+        engine_sha256=sha256(engine).hexdigest(),
+        model_sha256=sha256(model).hexdigest(),
+    ).to_json()
+
+
+def require_for_this_gpu(engine: bytes, sidecar: bytes, model: bytes) -> EngineFacts:
+    """Raises BadInput when the three do not belong together, or the engine is for another GPU, library or version than
+    are here; Unavailable without a GPU."""
+    facts = require_whole(engine, sidecar, model)
+    require_for(facts, trt.__name__, trt.__version__, nvidia_gpu()[0], compute_capability())
+    return facts
+
+
+def _strongly_typed() -> int:
+    """The flag of TensorRT 10; without a flag where networks are of no other kind."""
+    flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    return 0 if flag is None else 1 << int(flag)
 
 
 def _refused(errors: Sequence[str]) -> BadInput:

@@ -28,11 +28,13 @@ def held_out_error(predicted_ms: np.ndarray, measured_ms: np.ndarray, repeat_ms:
     )
 
 
-def upper_95(residuals: np.ndarray) -> float:
-    """The factor under which 95 % of networks stay: the conformal quantile of true/predicted − 1.
+def upper_95(residuals: np.ndarray, shifts: np.ndarray | None = None) -> float:
+    """The factor under which 95 % of networks stay: the conformal quantile of true/predicted.
 
-    `residuals`: predicted/true − 1, [n], each of a network that the prediction has not seen.
+    `residuals`: predicted/true − 1, [n], each of a network that the prediction has not seen. `shifts`: how much
+    they differ when another run measures them, [m], relative: tomorrow's run may differ as much, either way.
     """
-    excess = np.sort(1 / (1 + residuals) - 1)
-    rank = min(len(excess), ceil((len(excess) + 1) * 0.95))
-    return 1 + max(0.0, float(excess[rank - 1]))
+    again = np.ones(1) if shifts is None else np.concatenate([1 + shifts, 1 / (1 + shifts)])
+    factors = np.sort(np.outer(1 / (1 + residuals), again).ravel())
+    rank = min(len(residuals), ceil((len(residuals) + 1) * 0.95))
+    return max(1.0, float(factors[rank * len(again) - 1]))

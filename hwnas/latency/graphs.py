@@ -27,13 +27,21 @@ def network_graph(space: Space, arch: Arch, runtime: Runtime) -> bytes:
     return _graph(lambda: space.build(arch), space.shape_of(arch), runtime)
 
 
+def exact_graph(spec: OpSpec) -> bytes:
+    """An operator in fp32, whatever the target."""
+    return _exact(lambda: build(spec), spec.input_shape)
+
+
 def _graph(make: Callable[[], nn.Module], input_shape: tuple[int, ...], runtime: Runtime) -> bytes:
+    samples = np.random.default_rng(0).standard_normal((1, *input_shape), dtype=np.float32)
+    return in_precision(_exact(make, input_shape), runtime.target.precision, runtime.int8_form, samples)
+
+
+def _exact(make: Callable[[], nn.Module], input_shape: tuple[int, ...]) -> bytes:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         module = make()
     try:
-        exact = onnx_graph.write(module, input_shape)
+        return onnx_graph.write(module, input_shape)
     except onnx_graph.Untranslatable:  # a user's own operator: seconds instead of milliseconds, but any module
-        exact = to_onnx(module, torch.zeros(2, *input_shape))
-    samples = np.random.default_rng(0).standard_normal((1, *input_shape), dtype=np.float32)
-    return in_precision(exact, runtime.target.precision, runtime.int8_form, samples)
+        return to_onnx(module, torch.zeros(2, *input_shape))

@@ -82,9 +82,11 @@ class LatencyModel:
         """predicted_p95 / predicted."""
         if self.calibration.form == "whole":
             return 1.0  # a compiler gives the same number again
+        again = [n.repeat_ms / n.median_ms - 1 for n in self.calibration.held_out if n.repeat_ms is not None]
+        shifts = np.array(again) if again else None
         if self.is_sum:
-            return upper_95(self.fit.residuals)
-        return upper_95(cross_validated(self.raw, self._archs, self._measured_ms)[1])
+            return upper_95(self.fit.residuals, shifts)
+        return upper_95(cross_validated(self.raw, self._archs, self._measured_ms)[1], shifts)
 
     @cached_property
     def _better(self) -> Learned | Whole:

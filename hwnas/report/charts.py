@@ -26,10 +26,12 @@ from hwnas.report.plot import (
 from hwnas.report.points import Compared, Curve, Evaluated, Evaluations, Fidelity, best_so_far
 
 
-def pareto_chart(found: Evaluations) -> Figure:
-    """Accuracy on the search split (%) over predicted latency (ms)."""
-    front = _marks("Pareto front", found.front, color=WINNER, size=9)
-    front |= {"mode": "lines+markers", "line": {"color": WINNER, "width": 2, "shape": "hv"}}
+def pareto_chart(found: Evaluations, alone: bool = True) -> Figure:
+    """Accuracy on the search split (%) over predicted latency (ms). `alone`: there is no other target, so the front is
+    a line; the front across several has members behind it on each."""
+    front = _marks("Pareto front" if alone else "Pareto front across targets", found.front, color=WINNER, size=9)
+    if alone:
+        front |= {"mode": "lines+markers", "line": {"color": WINNER, "width": 2, "shape": "hv"}}
     data = [_marks("evaluated", found.all, color=CLEAR, size=7, line=_THIN), front]
     if found.rivals:
         data.insert(0, _marks("random search", found.rivals, color=GREY, size=7, symbol="x-thin", line=_THIN))

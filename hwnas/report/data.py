@@ -15,7 +15,7 @@ from hwnas.latency.plain_sum import model_of
 from hwnas.latency.table import LatencyTable, load_table
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import stored_config
-from hwnas.run.result import Result, load_result
+from hwnas.run.result import OnTarget, Result, load_result
 from hwnas.search.trial import Trial
 from hwnas.spaces import Space
 
@@ -39,11 +39,13 @@ class RunData:
 
     @property
     def budget_predicted_ms(self) -> float | None:
-        """The budget as the search knew it, before anything but operators was measured."""
-        reference = self.result.reference
-        if self.budget.ms is not None or reference is None or reference.predicted_ms is None:
-            return self.budget.ms
-        return self.budget.resolve_ms(reference.predicted_ms)
+        """The budget on the first target as the search knew it, before anything but operators was measured."""
+        return self.budgets_predicted_ms[0]
+
+    @property
+    def budgets_predicted_ms(self) -> list[float | None]:
+        """Of every target."""
+        return [_predicted_ms(there) for there in (self.result, *self.result.also_on)]
 
     def trials(self, kind: str = "trial") -> list[Trial]:
         return [Trial.of(record) for record in self.journal.of(kind)]
@@ -93,6 +95,13 @@ class RunData:
             "the table was measured again since, or hwnas corrects it otherwise: "
             f"it now predicts {now:.5g} ms for the winner, where the search saw {then:.5g} ms"
         )
+
+
+def _predicted_ms(there: OnTarget) -> float | None:
+    budget, reference = parse_budget(there.budget), there.reference
+    if budget.ms is not None or reference is None or reference.predicted_ms is None:
+        return budget.ms
+    return budget.resolve_ms(reference.predicted_ms)
 
 
 def gather(run_dir: Path) -> RunData:

@@ -11,7 +11,7 @@ from hwnas.core.files import write_atomic
 from hwnas.report import charts, points
 from hwnas.report.data import RunData, gather
 from hwnas.report.strip import draw
-from hwnas.report.summary import rows
+from hwnas.report.summary import rows, rows_there
 from hwnas.report.template import fill
 from hwnas.run.result import NetworkResult
 from hwnas.search.collapse import verdict
@@ -33,6 +33,10 @@ def render(run: RunData) -> str:
         result=run.result,
         config=run.config,
         rows=[(role, network, _latency_ms(run, network)) for role, network in rows(run.result)],
+        also_on=[
+            (there, each.target, rows_there(run.result, there))
+            for there, each in zip(run.result.also_on, run.config.also_on, strict=True)
+        ],
         speedup=_speedup(run),
         images=(run.journal.last("tested") or {}).get("images"),
         scaled_note=(run.journal.last("chosen", role="reference_scaled") or {}).get("note"),
@@ -47,6 +51,7 @@ def _latency_parts(run: RunData) -> dict[str, Any]:
     """What needs the latency table; it may be gone or another by now, and the page then says so."""
     identity = run.journal.last("profiled") or {}
     parts: dict[str, Any] = {"machine": identity.get("fingerprint", {}), "table": None, "unstable": [], "operators": 0}
+    parts["class_names"] = identity.get("class_names", [])
     try:
         drawing, fidelity = draw(run), points.fidelity(run)
     except HwnasError as error:
@@ -73,6 +78,7 @@ def _latency_parts(run: RunData) -> dict[str, Any]:
 
 def _search_parts(run: RunData) -> dict[str, Any]:
     found, curves = points.evaluations(run), points.convergence(run)
+    others = range(1, 1 + len(run.result.also_on)) if found.all else range(0)
     convergence = None
     if curves:
         convergence = charts.convergence_chart(curves)
@@ -80,7 +86,8 @@ def _search_parts(run: RunData) -> dict[str, Any]:
         convergence = charts.progress_chart(found)
     return {
         "found": found,
-        "pareto_chart": charts.pareto_chart(found) if found.all else None,
+        "pareto_chart": charts.pareto_chart(found, alone=not others) if found.all else None,
+        "other_charts": {f"pareto-{i}": charts.pareto_chart(points.evaluations(run, i), alone=False) for i in others},
         "convergence_chart": convergence,
         "gradient": bool(curves),
         "collapse": verdict(list(run.journal.of("epoch"))),

@@ -59,17 +59,19 @@ class Curve:
     limit: float | None = None
 
 
-def evaluations(run: RunData) -> Evaluations:
+def evaluations(run: RunData, number: int = 0) -> Evaluations:
+    """As the target of this number sees them; the front is that across all targets."""
     trials = run.trials()
     found = {trial.arch: trial for trial in trials}
     winner = found.get(run.winner)
-    margin = run.result.predicted_ms_p95 / run.result.predicted_ms
-    budget_ms = run.budget_predicted_ms
+    there = [run.result, *run.result.also_on][number]
+    margin = there.predicted_ms_p95 / there.predicted_ms
+    budget_ms = run.budgets_predicted_ms[number]
     return Evaluations(
-        all=[_evaluated(run, trial) for trial in trials],
-        front=[_evaluated(run, trial) for trial in pareto(trials)],
-        rivals=[_evaluated(run, trial) for trial in run.trials("random_trial")],
-        winner=_evaluated(run, winner) if winner else None,
+        all=[_evaluated(run, trial, number) for trial in trials],
+        front=[_evaluated(run, trial, number) for trial in pareto(trials)],
+        rivals=[_evaluated(run, trial, number) for trial in run.trials("random_trial")],
+        winner=_evaluated(run, winner, number) if winner else None,
         budget_ms=budget_ms,
         limit_ms=None if budget_ms is None else budget_ms / margin,
     )
@@ -117,5 +119,5 @@ def read(run: RunData, arch: Arch) -> str:
         return ", ".join(map(str, arch))
 
 
-def _evaluated(run: RunData, trial: Trial) -> Evaluated:
-    return Evaluated(trial.predicted_ms, trial.accuracy, read(run, trial.arch))
+def _evaluated(run: RunData, trial: Trial, number: int) -> Evaluated:
+    return Evaluated(trial.latencies_ms[number], trial.accuracy, read(run, trial.arch))

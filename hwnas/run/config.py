@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
@@ -28,12 +28,40 @@ class SearchRecipe(Recipe):
 
 
 class TrainingRecipe(Recipe):
+    """`start`: of the weights. `teacher`: what distils its answers into every network compared (largest: the space's
+    network of the most multiply-accumulates; reference: its hand-made one)."""
+
     epochs: int = Field(default=20, ge=1)
+    start: Literal["scratch", "supernet"] = "scratch"
+    """The supernet's weights want a lower learning_rate than fresh ones."""
+    teacher: Literal["largest", "reference"] | None = None
+    temperature: float = Field(default=4.0, gt=0)
+    teacher_weight: float = Field(default=0.5, ge=0, le=1)
+    """Of the soft part of the loss. Both numbers are ours; the paper lets the hard part weigh less."""
+
+
+class RoundingRecipe(Recipe):
+    """Of quantisation-aware fine-tuning: for targets in int8, when rounding costs more than `when_lost` of accuracy."""
+
+    epochs: int = Field(default=3, ge=1)
+    learning_rate: float = Field(default=0.005, gt=0)
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    when_lost: float = Field(default=0.01, ge=0, le=1)
+    """A fraction, on the search split; 1: never."""
+
+
+class AlsoOn(Settings):
+    """Another target that the network must fit."""
+
+    target: Target
+    budget: str = "60%"
 
 
 class RunConfig(Settings):
     target: Target
     budget: str = "60%"
+    also_on: tuple[AlsoOn, ...] = ()
+    """Every budget binds; what is said of one target alone is said of `target`."""
     bounds: Bounds = Bounds()
     seed: int = Field(default=0, ge=0)
     space: PluginSettings = PluginSettings(name="mobile")
@@ -43,11 +71,14 @@ class RunConfig(Settings):
     """None: the strategy's own."""
     search: SearchRecipe = SearchRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    rounding: RoundingRecipe = RoundingRecipe()
     compute: Compute = Compute()
     profile: ProfileSettings = ProfileSettings()
     latency: PublishedSettings | None = None
     """Published latencies of whole networks in place of the target's table; nothing is then measured."""
     exporters: tuple[str, ...] = ("onnx",)
+    tensorboard: bool = False
+    """Also write the journal's numbers as TensorBoard events, into the run directory."""
     baseline: bool = False
     """Also run random search with the same effort, and report it beside the winner."""
     custom: str = ""
@@ -56,8 +87,14 @@ class RunConfig(Settings):
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
+    def each(self) -> "tuple[RunConfig, ...]":
+        """This run as seen from each of its targets, `target` first: there, it has no other."""
+        targets = (AlsoOn(target=self.target, budget=self.budget), *self.also_on)
+        return tuple(self.model_copy(update={**dict(there), "also_on": ()}) for there in targets)
+
     def default_directory(self) -> Path:
-        name = f"{self.space.name}-{self.target.name}-{self.strategy.name}-{self.digest()[:8]}"
+        targets = "+".join(each.target.name for each in self.each())
+        name = f"{self.space.name}-{targets}-{self.strategy.name}-{self.digest()[:8]}"
         return Path("runs") / name.replace("/", "_")
 
     def to_yaml(self) -> str:
@@ -88,7 +125,8 @@ def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: t
     if suited := load("datasets", config.data.name).recipe:
         given = {section: own | values.get(section, {}) for section, own in suited.items()}
         config = validate(RunConfig, values | given, "configuration")
-    parse_budget(config.budget)
+    _check_targets(config)
+    _check_start(config)
     full = {
         "space": _filled("spaces", config.space, {}),
         "strategy": _filled("strategies", config.strategy, {}),
@@ -103,14 +141,53 @@ def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: t
 
 def overrides(**flags: Any) -> dict[str, Any]:
     """Flags of the command line as `resolve` takes them; those that are None were not given."""
-    given = {key: value for key, value in flags.items() if value is not None}
+    given = {key: value for key, value in flags.items() if value not in (None, [])}
     values: dict[str, Any] = {k: given[k] for k in ("target", "budget", "seed") if k in given}
+    if isinstance(values.get("target"), list):
+        values |= on_several(values["target"], values.get("budget"))
     for section in ("space", "strategy", "data"):
         if section in given:
             values[section] = {"name": given[section]}
     if "data_dir" in given:
         values.setdefault("data", {})["dir"] = str(given["data_dir"])
     return values
+
+
+def on_several(targets: list[str], budget: str | None) -> dict[str, Any]:
+    """`--target` once or more with its `--budget`: one for all, or `a=3ms,b=60%`. Raises BadInput for a target without
+    a budget, and for a budget without a target."""
+    if budget is None or "=" not in budget:
+        budgets = dict.fromkeys(targets, budget)
+    else:
+        pairs = (part.partition("=") for part in budget.split(","))
+        budgets = {name.strip(): text.strip() for name, _, text in pairs}
+        odd = budgets.keys() ^ set(targets)
+        if odd:
+            form = ",".join(f"{name}=12ms" for name in targets)
+            raise BadInput(f"--budget {budget} and the targets differ: {', '.join(sorted(odd))}", f"--budget {form}")
+    sections = [{"target": name} | ({"budget": budgets[name]} if budgets[name] else {}) for name in targets]
+    return sections[0] | {"also_on": sections[1:]}
+
+
+def _check_targets(config: RunConfig) -> None:
+    for each in config.each():
+        parse_budget(each.budget)
+    names = [each.target.name for each in config.each()]
+    if len(set(names)) < len(names):
+        raise BadInput(f"a target is named twice: {', '.join(names)}", "name each --target once")
+    if config.also_on and config.latency is not None:
+        raise BadInput("published latencies are of one device", "leave out also_on, or latency")
+
+
+def _check_start(config: RunConfig) -> None:
+    """There will be a supernet to start from. Relaxations train one; a proposer's estimator may."""
+    proposer = getattr(load("strategies", config.strategy.name), "estimator", None)
+    judge = config.estimator.name if config.estimator else proposer
+    if config.training.start == "supernet" and proposer is not None and judge != "shared-weights":
+        raise BadInput(
+            f"training.start is supernet, but strategy {config.strategy.name} with estimator {judge} trains none",
+            "--set training.start=scratch, or --set estimator=shared-weights",
+        )
 
 
 def _filled(group: str, plugin: PluginSettings, shared: dict[str, Any]) -> PluginSettings:
@@ -131,6 +208,8 @@ def _expanded(values: dict[str, Any]) -> dict[str, Any]:
             expanded[section] = {"name": DEFAULTS[section]} | value
         elif section == "target" and isinstance(value, str):
             expanded[section] = load_target(value).model_dump()
+        elif section == "also_on" and isinstance(value, list | tuple):
+            expanded[section] = [_expanded(there) if isinstance(there, dict) else there for there in value]
     return expanded
 
 

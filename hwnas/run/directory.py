@@ -72,7 +72,9 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> str:
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, dict):
+        if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
+            flat |= _flatten({f"{key}.{number}": entry for number, entry in enumerate(value)}, prefix)
+        elif isinstance(value, dict):
             flat |= _flatten(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value

@@ -1,31 +1,18 @@
 """The networks that a run compares: the winner, the references, and random search's best."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-from torch import nn
 
 from hwnas.core.arch import Arch
-from hwnas.core.budget import Budget
+from hwnas.core.budget import parse_budget
 from hwnas.core.errors import VerificationFailed
 from hwnas.core.seeds import derive
-from hwnas.core.target import Target
 from hwnas.deploy.measure import measure
 from hwnas.devices import open_runtime
 from hwnas.latency.graphs import network_graph
 from hwnas.latency.protocol import Protocol
 from hwnas.run.config import RunConfig
+from hwnas.run.problem import limits_of
 from hwnas.spaces import Space
-from hwnas.training import checkpoint
-from hwnas.training.compute import Device
-from hwnas.training.data import Data
-from hwnas.training.network import Loss, train
-from hwnas.training.settings import Recipe
-
-Initialise = Callable[[nn.Module], object]
-"""Gives a freshly built network its starting weights, in place."""
 
 SAFETY = 0.985
 """Networks are chosen a little below the budget, because a measurement repeated moves by about as much."""
@@ -42,80 +29,53 @@ class Network:
     arch: Arch
 
 
-def choose(
-    candidates: list[Arch], space: Space, budget: Budget, target: Target, seed: int, role: str
-) -> tuple[Network | None, float]:
-    """The first candidate that measures within the budget beside the reference, and the budget in ms then.
+def choose(candidates: list[Arch], space: Space, config: RunConfig, role: str) -> tuple[Network | None, list[float]]:
+    """The first candidate that measures within the budget of every target, and those budgets in ms.
 
     Weights do not matter to latency, so this happens before anything is trained.
     """
-    runtime = open_runtime(target)
-    graphs = {"reference": network_graph(space, space.reference(), runtime)}
-    graphs |= {str(i): network_graph(space, arch, runtime) for i, arch in enumerate(candidates)}
-    timings = measure(graphs, target, derive(seed, "choose", role), _QUICK)
-    budget_ms = budget.resolve_ms(timings["reference"].by(budget.statistic))
-    for i, arch in enumerate(candidates):
-        if timings[str(i)].by(budget.statistic) <= SAFETY * budget_ms:
-            return Network(role, space, arch), budget_ms
-    return None, budget_ms
+    networks = {str(i): Network(role, space, arch) for i, arch in enumerate(candidates)}
+    fitting, budgets_ms = _within(networks, space, config, "choose", role)
+    return (fitting[0] if fitting else None), budgets_ms
 
 
-def narrow(space: Space, budget: Budget, config: RunConfig) -> tuple[Network | None, str]:
-    """The hand-made family's widest network that measures within the budget and keeps the bounds; or None and why."""
+def narrow(space: Space, config: RunConfig) -> tuple[Network | None, str]:
+    """The hand-made family's widest network that measures within the budgets and keeps the bounds; or None and why."""
     family = space.baseline()
     if family is None:
         return None, "the space has no hand-made family"
-    limit = space.macs(space.reference())
+    most = space.macs(space.reference())
     widths = [(i,) for i in range(len(family.choices[0].options))]
-    widths = [w for w in widths if family.macs(w) <= limit] or widths[:1]
-    bounds = config.bounds.limits(family, config.target.precision)
-    widths = [w for w in widths if all(bound.holds(w) for bound in bounds)]
+    widths = [w for w in widths if family.macs(w) <= most] or widths[:1]
+    widths = [w for w in widths if all(limit.holds(w) for limit in limits_of(config, family))]
     if not widths:
         return None, f"even the narrowest {type(family).__name__} is over the bounds"
-    runtime = open_runtime(config.target)
-    graphs = {"reference": network_graph(space, space.reference(), runtime)}
-    graphs |= {str(w[0]): network_graph(family, w, runtime) for w in widths}
-    timings = measure(graphs, config.target, derive(config.seed, "narrow"), _QUICK)
-    budget_ms = budget.resolve_ms(timings["reference"].by(budget.statistic))
-    fitting = [w for w in widths if timings[str(w[0])].by(budget.statistic) <= SAFETY * budget_ms]
+    networks = {str(w[0]): Network("reference_scaled", family, w) for w in widths}
+    fitting, _ = _within(networks, space, config, "narrow")
     if not fitting:
         return None, f"even the narrowest {type(family).__name__} is over the budget"
-    return Network("reference_scaled", family, max(fitting)), ""
+    return max(fitting, key=lambda network: network.arch), ""
 
 
-def train_network(
-    network: Network,
-    data: Data,
-    recipe: Recipe,
-    device: Device,
-    seed: int,
-    folder: Path,
-    loss: Loss | None = None,
-    initialise: Initialise | None = None,
-) -> nn.Module:
-    """Trained on the weights and search splits together: nothing is left to choose. One recipe for every role.
-
-    Resumes from `folder`; a finished network is loaded.
-    """
-    torch.manual_seed(derive(seed, "network", network.role) % 2**63)
-    module = network.space.build(network.arch)
-    name = f"{network.role}-{'.'.join(map(str, network.arch))}"
-    final = folder / f"{name}.trained.safetensors"
-    if final.exists():
-        module.load_state_dict(checkpoint.load(final)[0]["model"])
-        return module.eval()
-    if initialise:
-        initialise(module)
-    progress = folder / f"{name}.safetensors"
-    train(module, data.train, recipe, device, derive(seed, "train"), f"train {network.role}", progress, loss)
-    module.cpu()
-    checkpoint.save(final, {"model": module.state_dict()}, {"arch": list(network.arch)})
-    progress.unlink(missing_ok=True)
-    return module
+def _within(
+    networks: dict[str, Network], space: Space, config: RunConfig, *purpose: str
+) -> tuple[list[Network], list[float]]:
+    """Those that measure within the budget of every target beside the reference of `space`; the budgets in ms."""
+    fitting, budgets_ms = networks, []
+    for each in config.each():
+        runtime, budget = open_runtime(each.target), parse_budget(each.budget)
+        timed = {"reference": Network("reference", space, space.reference()), **networks}
+        graphs = {name: network_graph(n.space, n.arch, runtime) for name, n in timed.items()}
+        timings = measure(graphs, each.target, derive(config.seed, *purpose), _QUICK)
+        budgets_ms.append(budget.resolve_ms(timings["reference"].by(budget.statistic)))
+        limit_ms = SAFETY * budgets_ms[-1]
+        fitting = {name: n for name, n in fitting.items() if timings[name].by(budget.statistic) <= limit_ms}
+    return list(fitting.values()), budgets_ms
 
 
-def none_fits(budget_ms: float) -> VerificationFailed:
+def none_fits(budgets_ms: list[float]) -> VerificationFailed:
+    budgets = " and ".join(f"{ms:.4g} ms" for ms in budgets_ms)
     return VerificationFailed(
-        f"no candidate measures within {budget_ms:.4g} ms, though each was predicted to",
+        f"no candidate measures within {budgets}, though each was predicted to",
         "a busy machine? Run again on a quiet one, or with a larger --budget",
     )

@@ -11,7 +11,11 @@ from hwnas.latency.plain_sum import model_of
 from hwnas.latency.profiler import Profiler
 from hwnas.latency.published import open_published
 from hwnas.latency.table import LatencyTable, load_table
+from hwnas.operators.costs import BYTES
 from hwnas.run.config import RunConfig
+from hwnas.run.refusals import require_text
+from hwnas.search.bounds import Limit
+from hwnas.search.on_target import OnTarget
 from hwnas.search.problem import Problem
 from hwnas.spaces import Space
 from hwnas.training.data import Data, open_data
@@ -27,9 +31,8 @@ def space_of(config: RunConfig, channels: int, classes: int) -> Space:
     if plugin.reads_text != (channels == 0):
         what = f"space {config.space.name} reads {'text' if plugin.reads_text else 'images'}"
         raise BadInput(f"{what}, which data {config.data.name} does not hold", "--space rnn-cell goes with --data ptb")
-    if plugin.reads_text and config.target.precision != "fp32":
-        what = f"networks that read text hand on word numbers as floats, which {config.target.precision} does not hold"
-        raise BadInput(what, "--target one of fp32: hwnas targets")
+    if plugin.reads_text:
+        require_text(config)
     return plugin(validate(plugin.Settings, config.space.own(), "space"), channels=channels, classes=classes)
 
 
@@ -58,10 +61,21 @@ def table_for(config: RunConfig, space: Space, allow_mismatch: bool = False) -> 
     return table
 
 
-def problem_of(config: RunConfig, space: Space, latency: LatencyModel) -> Problem:
-    """Raises Infeasible at once when no network of the space fits the budget and the bounds."""
-    budget_ms = parse_budget(config.budget).resolve_ms(latency.predict(space.reference()))
-    limits = config.bounds.limits(space, config.target.precision)
-    problem = Problem(space, latency, budget_ms, config.seed, limits)
+def problem_of(config: RunConfig, space: Space, *latencies: LatencyModel) -> Problem:
+    """`latencies`: one a target. Raises Infeasible at once when no network of the space fits the budgets and the
+    bounds."""
+    reference = space.reference()
+    first, *others = (
+        OnTarget(latency, parse_budget(each.budget).resolve_ms(latency.predict(reference)))
+        for each, latency in zip(config.each(), latencies, strict=True)
+    )
+    limits = limits_of(config, space)
+    problem = Problem(space, first.latency, first.budget_ms, config.seed, limits, tuple(others))
     problem.check_feasible()
     return problem
+
+
+def limits_of(config: RunConfig, space: Space) -> tuple[Limit, ...]:
+    """The bounds, in the precision that takes the most memory of those that the network will run in."""
+    precision = max((each.target.precision for each in config.each()), key=lambda precision: BYTES[precision])
+    return config.bounds.limits(space, precision)

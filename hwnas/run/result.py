@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from hwnas.core import __version__
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
+from hwnas.core.target import Precision
 from hwnas.latency.fingerprint import how_known
 
 
@@ -43,27 +44,25 @@ class NetworkResult(Settings):
 
 
 class ParetoPoint(Settings):
-    """`accuracy`: on the search split, by the search's estimator; of text 1/perplexity."""
+    """`accuracy`: on the search split, by the search's estimator; of text 1/perplexity. `others_ms`: predicted on the
+    run's other targets, in their order."""
 
     arch: list[int]
     accuracy: float
     predicted_ms: float
     predicted_ms_p95: float
+    others_ms: list[float] = []
 
 
-class Result(Settings):
-    """`budget_ms`: as predicted until the final measurement, then from the reference's measured latency.
+class OnTarget(Settings):
+    """What a run says of one target. `accuracy`: of the file that runs there.
 
+    `budget_ms`: as predicted until the final measurement, then from the reference's measured latency.
     `latency_origin`: empty where hwnas measured the latencies, else where they come from. `predicted_operators`: how
     many of the space's were predicted instead of timed. `energy_meter`: what measured the energy, or why nothing did.
     `estimated_by`: the compiler that estimated `measured_ms` with no device involved; empty where it was measured.
     """
 
-    arch: list[int]
-    choices: dict[str, str]
-    space: str
-    strategy: str
-    seed: int
     budget: str
     budget_ms: float
     predicted_ms: float
@@ -72,9 +71,6 @@ class Result(Settings):
     within_budget: bool | None = None
     accuracy: float | None = None
     perplexity: float | None = None
-    params: int
-    macs: int
-    peak_memory_bytes: int | None = None
     energy_mj: float | None = None
     energy_meter: str = ""
     latency_origin: str = ""
@@ -83,10 +79,6 @@ class Result(Settings):
     reference: NetworkResult | None = None
     reference_scaled: NetworkResult | None = None
     random: NetworkResult | None = None
-    pareto: list[ParetoPoint]
-    search_seconds: float
-    profile_seconds: float
-    versions: dict[str, str]
 
     @property
     def known(self) -> str:
@@ -97,6 +89,29 @@ class Result(Settings):
     def verb(self) -> str:
         """`known` in one word."""
         return "estimated" if self.estimated_by else "measured"
+
+
+class AlsoOn(OnTarget):
+    target: str
+    precision: Precision
+
+
+class Result(OnTarget):
+    """What belongs to one target is the first's; `also_on` has it for each of the others."""
+
+    arch: list[int]
+    choices: dict[str, str]
+    space: str
+    strategy: str
+    seed: int
+    params: int
+    macs: int
+    peak_memory_bytes: int | None = None
+    also_on: list[AlsoOn] = []
+    pareto: list[ParetoPoint]
+    search_seconds: float
+    profile_seconds: float
+    versions: dict[str, str]
 
 
 def load_result(path: Path) -> Result:

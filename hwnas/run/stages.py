@@ -1,27 +1,30 @@
 """The stages of a run, in order. Each is done once: its outcome is in the journal, and a rerun takes it from there."""
 
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
+from torch.nn import Module
+
 from hwnas.core.arch import Arch
-from hwnas.core.budget import Budget, parse_budget
 from hwnas.core.config import PluginSettings, validate
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.files import write_atomic
 from hwnas.core.plugins import load
 from hwnas.core.progress import say
-from hwnas.deploy.measure import Measured
 from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
-from hwnas.run.export import Formats, export_all
-from hwnas.run.networks import Initialise, Network, choose, narrow, none_fits, train_network
-from hwnas.run.outcome import complete_result, predicted_result
+from hwnas.run.export import export_all
+from hwnas.run.final import Final, final_measurement
+from hwnas.run.networks import Network, choose, narrow, none_fits
+from hwnas.run.outcome import complete_result, predicted_results, together
 from hwnas.run.problem import data_of, latency_of, problem_of, space_of
+from hwnas.run.refusals import require_exportable
 from hwnas.run.result import Result, load_result
-from hwnas.run.ship import final_measurement, ship, test_all
+from hwnas.run.ship import ship, test_all
+from hwnas.run.tensorboard import TensorBoard
+from hwnas.run.training import Initialise, Trainer
 from hwnas.search.driver import propose, relax
 from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
@@ -58,9 +61,14 @@ class Run:
             raise BadInput("a run with objects of your own needs a name for them", "set config.custom")
         self.config, self.loss, self.initialise, self.allow_mismatch = config, loss, initialise, allow_mismatch
         self._data, self._space = data, space
-        self.budget: Budget = parse_budget(config.budget)
         self.directory = RunDirectory(out or config.default_directory(), config)
         self.journal = self.directory.journal
+        if config.tensorboard:
+            try:
+                TensorBoard(self.path / "tensorboard", self.journal)
+            except Unavailable:
+                self.directory.close()
+                raise
 
     def __enter__(self) -> "Run":
         return self
@@ -88,26 +96,40 @@ class Run:
             return self._space
         return space_of(self.config, self.data.channels, self.data.classes)
 
-    @cached_property
+    @property
     def latency(self) -> LatencyModel:
         """The profile stage: time what the table lacks."""
+        return self.latencies[0]
+
+    @cached_property
+    def latencies(self) -> list[LatencyModel]:
+        """Of each target: `latency` is the first."""
         _ = self.device  # sets the threads before anything is timed
-        start = monotonic()
-        model = latency_of(self.config, self.space, self.allow_mismatch)
-        if self.journal.last("profiled") is None:
-            self.journal.append(
-                "profiled",
-                channels=self.data.channels,
-                classes=self.data.classes,
-                fingerprint=dict(model.table.fingerprint.identity),
-                spent_seconds=monotonic() - start,
-            )
-        return model
+        models = []
+        for each in self.config.each():
+            start = monotonic()
+            model = latency_of(each, self.space, self.allow_mismatch)
+            kind, target = ("profiled_also" if models else "profiled"), each.target.name
+            if self.journal.last(kind, target=target) is None:
+                self.journal.append(
+                    kind,
+                    target=target,
+                    channels=self.data.channels,
+                    classes=self.data.classes,
+                    class_names=list(self.data.class_names),
+                    fingerprint=dict(model.table.fingerprint.identity),
+                    spent_seconds=monotonic() - start,
+                )
+            models.append(model)
+        return models
 
     @cached_property
     def problem(self) -> Problem:
-        """Raises Infeasible at once when no network of the space fits the budget and the bounds."""
-        return problem_of(self.config, self.space, self.latency)
+        """Raises Infeasible at once when no network of the space fits the budgets and the bounds, BadInput when a
+        format that is asked for cannot hold one."""
+        for each in self.config.each():
+            require_exportable(self.space, each.exporters, each.target)
+        return problem_of(self.config, self.space, *self.latencies)
 
     def profile(self) -> LatencyModel:
         return self.latency
@@ -116,7 +138,8 @@ class Run:
         """The search stage, and a first `result.json` with its prediction."""
         found = self._found
         if not (self.path / "result.json").exists():
-            self._write(self._predicted(Network("winner", self.space, found.candidates[0].arch)))
+            predicted = self._predicted(Network("winner", self.space, found.candidates[0].arch))
+            self._write(together(predicted, self.config))
         return found
 
     @cached_property
@@ -160,9 +183,9 @@ class Run:
         found = self.search()
         refused = [tuple(record["arch"]) for record in self.journal.of("over_budget")]
         best = [t.arch for t in found.candidates if t.arch not in refused][:_MOST_CANDIDATES]
-        winner, budget_ms = self._fitting("winner", best)
+        winner, budgets_ms = self._fitting("winner", best)
         if winner is None:
-            raise none_fits(budget_ms)
+            raise none_fits(budgets_ms)
         networks = [winner, Network("reference", self.space, self.space.reference())]
         if (scaled := self._scaled()) is not None:
             networks.append(scaled)
@@ -172,20 +195,20 @@ class Run:
                 networks.append(fitting)
         return networks
 
-    def _fitting(self, role: str, candidates: list[Arch]) -> tuple[Network | None, float]:
-        """The first candidate that measures within the budget, and the budget in ms."""
+    def _fitting(self, role: str, candidates: list[Arch]) -> tuple[Network | None, list[float]]:
+        """The first candidate that measures within every budget, and the budgets in ms."""
         for record in self.journal.of("chosen", role=role):
             if tuple(record["arch"]) in candidates:
-                return Network(role, self.space, tuple(record["arch"])), self.problem.budget_ms
-        network, budget_ms = choose(candidates, self.space, self.budget, self.config.target, self.config.seed, role)
+                return Network(role, self.space, tuple(record["arch"])), [t.budget_ms for t in self.problem.targets]
+        network, budgets_ms = choose(candidates, self.space, self.config, role)
         if network is not None:
             self.journal.append("chosen", role=role, arch=list(network.arch))
-        return network, budget_ms
+        return network, budgets_ms
 
     def _scaled(self) -> Network | None:
         record = self.journal.last("chosen", role="reference_scaled")
         if record is None:
-            network, note = narrow(self.space, self.budget, self.config)
+            network, note = narrow(self.space, self.config)
             arch = list(network.arch) if network else None
             record = self.journal.append("chosen", role="reference_scaled", arch=arch, note=note)
         family = self.space.baseline()
@@ -197,15 +220,14 @@ class Run:
         """Every network of the comparison, by one recipe."""
         networks = self.select()
         for network in networks:
-            self._trained(network)
+            self._trainer.trained(network)
             if self.journal.last("trained", role=network.role, arch=list(network.arch)) is None:
                 self.journal.append("trained", role=network.role, arch=list(network.arch))
         return networks
 
-    def _trained(self, network: Network):
-        c = self.config
-        folder = self.directory.checkpoints
-        return train_network(network, self.data, c.training, self.device, c.seed, folder, self.loss, self.initialise)
+    @cached_property
+    def _trainer(self) -> Trainer:
+        return Trainer(self.directory, self.space, self.data, self.device, self.loss, self.initialise)
 
     def finish(self) -> Result:
         """Train, export, check, measure, test, bundle: the whole rest of the run. At once when it is done already.
@@ -216,37 +238,45 @@ class Run:
             return load_result(self.path)
         while True:
             networks = self.train()
-            modules = {network.role: self._trained(network) for network in networks}
-            exported = export_all(networks, modules, self.config, self.data, self.path / "exports")
-            measured, budget_ms = self._measured(networks, exported)
-            winner = networks[0]
-            if measured["winner"].by(self.budget.statistic) <= budget_ms:
+            modules = {network.role: self._trainer.trained(network) for network in networks}
+            finals = [self._final(each, networks, modules) for each in self.config.each()]
+            over = [final for final in finals if not final.within_budget("winner")]
+            if not over:
                 break
-            ms = measured["winner"].by(self.budget.statistic)
-            say(f"the winner takes {ms:.4g} ms, over {budget_ms:.4g} ms: taking the next")
-            self.journal.append("over_budget", arch=list(winner.arch))
-        tested = test_all(networks, modules, exported, self.config, self.data, self.device, self.journal, self.path)
-        predicted = self._predicted(winner)
-        result = complete_result(predicted, self.problem, self.budget, budget_ms, networks, measured, tested)
-        files, folder = exported["winner"], self.path / "bundle"
-        ship(folder, result, self.config, self.data, modules["winner"], files, tested.samples, self.latency)
+            for final in over:
+                ms, where = final.ms("winner"), final.config.target.name
+                say(f"the winner takes {ms:.4g} ms on {where}, over {final.budget_ms:.4g} ms: taking the next")
+            self.journal.append("over_budget", arch=list(networks[0].arch))
+        winner = networks[0]
+        tested, samples = test_all(winner, modules, finals, self.data, self.device, self.journal, self.path)
+        predicted, views = self._predicted(winner), self.problem.each()
+        results = []
+        for final, prediction, view, right in zip(finals, predicted, views, tested, strict=True):
+            results.append(complete_result(prediction, final, networks, view, right))
+            files = final.exported["winner"]
+            folder = self.path / ("bundle" if final is finals[0] else f"bundle-{final.config.target.name}")
+            ship(folder, results[-1], final.config, self.data, modules["winner"], files, samples, view.latency)
+        result = together(results, self.config)
         self._write(result)
         if self.journal.last("done") is None:
-            self.journal.append("done", arch=list(winner.arch))
+            self.journal.append("done", arch=result.arch)
         return result
 
-    def _measured(self, networks: list[Network], exported: dict[str, Formats]) -> tuple[dict[str, Measured], float]:
-        """The final measurement, and the budget in ms. Once: a rerun must not choose another winner after the test."""
+    def _final(self, config: RunConfig, networks: list[Network], modules: dict[str, Module]) -> Final:
+        """The files and their measurement on one target. Measured once: a rerun must not choose another winner after
+        the test."""
+        target = config.target.name
+        folder = self.path / "exports" / (target if self.config.also_on else "")
+        exported = export_all(networks, modules, config, self.data, folder)
         archs = {network.role: list(network.arch) for network in networks}
-        record = self.journal.last("measured", archs=archs)
+        record = self.journal.last("measured", archs=archs, target=target)
         if record is None:
-            measured, budget_ms = final_measurement(exported, self.config, self.budget)
-            facts = {role: asdict(m) for role, m in measured.items()}
-            record = self.journal.append("measured", archs=archs, measured=facts, budget_ms=budget_ms)
-        return {role: Measured(**m) for role, m in record["measured"].items()}, record["budget_ms"]
+            facts = final_measurement(exported, config).facts()
+            record = self.journal.append("measured", archs=archs, target=target, **facts)
+        return Final.of(record, config, exported)
 
-    def _predicted(self, winner: Network) -> Result:
-        return predicted_result(self.config, self.budget, self.problem, self._found, winner, self.journal)
+    def _predicted(self, winner: Network) -> list[Result]:
+        return predicted_results(self.config, self.problem, self._found, winner, self.journal)
 
     def _write(self, result: Result) -> None:
         write_atomic(self.path / "result.json", result.model_dump_json(indent=1) + "\n")

@@ -49,6 +49,8 @@ class Runtime(ABC):
     """All that it runs; an object may run fewer, as its provider does."""
     int8_form: Int8Form = "u8s8"
     """The form of int8 that is fast there; only where `precisions` holds int8."""
+    mixed: ClassVar[bool] = True
+    """Whether an int8 network may hold layers in float."""
     Options: ClassVar[type[Settings]] = NoSettings
     """What a profile may say under `options`."""
     incidental: ClassVar[frozenset[str]] = frozenset()
@@ -74,3 +76,8 @@ class Runtime(ABC):
     @abstractmethod
     def load(self, model: bytes) -> Session:
         """Compile an ONNX model, already in the target's precision. Raises BadInput when the runtime refuses it."""
+
+    def load_exported(self, *files: bytes) -> Session:
+        """The files that an exporter wrote for this runtime, `filename` first. Raises BadInput when it refuses them,
+        or when they are for another device."""
+        return self.load(files[0])

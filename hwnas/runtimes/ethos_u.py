@@ -7,38 +7,15 @@ is the `core_clock` of the system configuration, in the configuration file.
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import version
-from typing import Literal
 
 import numpy as np
 
-from hwnas.core.config import Settings
+from hwnas.core.errors import BadInput
 from hwnas.core.target import Target
 from hwnas.formats.tflite import from_onnx
 from hwnas.formats.tflite.interpreter import Tflite
+from hwnas.formats.vela import System, VelaOptions
 from hwnas.runtimes import Runtime, Session
-from hwnas.runtimes._vela import System
-
-
-class EthosUOptions(Settings):
-    """Empty names mean Vela's defaults. `ini`: a configuration file of your own, for your system's clock and memories;
-    with it, name `system_config` and `memory_mode` too."""
-
-    accelerator: Literal[
-        "ethos-u55-32",
-        "ethos-u55-64",
-        "ethos-u55-128",
-        "ethos-u55-256",
-        "ethos-u65-256",
-        "ethos-u65-512",
-        "ethos-u85-128",
-        "ethos-u85-256",
-        "ethos-u85-512",
-        "ethos-u85-1024",
-        "ethos-u85-2048",
-    ] = "ethos-u55-128"
-    system_config: str = ""
-    memory_mode: str = ""
-    ini: str = ""
 
 
 class EthosU(Runtime):
@@ -49,14 +26,14 @@ class EthosU(Runtime):
     estimate = True
     precisions = ("int8",)
     int8_form = "u8s8"
-    Options = EthosUOptions
-    incidental = frozenset(EthosUOptions.model_fields)
+    mixed = False
+    Options = VelaOptions
+    incidental = frozenset(VelaOptions.model_fields)
     """What they resolve to is in `identity`."""
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        o: EthosUOptions = self.options
-        self.system = System.of(o.accelerator, o.system_config, o.memory_mode, o.ini)
+        self.system = System.of(self.options)
 
     def identity(self) -> Mapping[str, str | int]:
         system = self.system
@@ -77,8 +54,22 @@ class EthosU(Runtime):
 
     def load(self, model: bytes) -> Session:
         """Raises BadInput when any operator would not run on the NPU."""
-        tflite = from_onnx(model, self.target.batch)
-        return _Estimate(tflite, self.system.cycles(tflite), self.system.clock_hz)
+        return self._estimate(from_onnx(model, self.target.batch))
+
+    def load_exported(self, *files: bytes) -> Session:
+        """What Vela made, and the TFLite file that it made it of. The NPU's commands run on no CPU, so the first must
+        be what this Vela makes of the second, and the second answers. Raises BadInput when it is not.
+        """
+        model, source = files
+        if self.system.compile(source).model != model:
+            raise BadInput(
+                f"the file is not what Vela {version('ethos-u-vela')} makes for the {self.system.accelerator}",
+                "it was made by another version, or for another NPU: hwnas rebuild BUNDLE",
+            )
+        return self._estimate(source)
+
+    def _estimate(self, tflite: bytes) -> Session:
+        return _Estimate(tflite, self.system.compile(tflite).cycles, self.system.clock_hz)
 
 
 class _Estimate(Session):

@@ -15,6 +15,7 @@ from hwnas.runtimes import Runtime, Session
 class Litert(Runtime):
     measures = "one Interpreter.invoke with XNNPACK, input and output in its buffers, in the model's own type"
     precisions = ("fp32", "int8")
+    mixed = False
     int8_form = "u8s8"  # asymmetric: LiteRT's own int8, moved by 128 while converting
 
     def identity(self) -> Mapping[str, str | int]:
@@ -27,7 +28,11 @@ class Litert(Runtime):
         }
 
     def load(self, model: bytes) -> Session:
-        return _LitertSession(Tflite(from_onnx(model, self.target.batch), self.target.threads or cores()))
+        return self.load_exported(from_onnx(model, self.target.batch))
+
+    def load_exported(self, *files: bytes) -> Session:
+        (model,) = files
+        return _LitertSession(Tflite(model, self.target.threads or cores()))
 
 
 class _LitertSession(Session):

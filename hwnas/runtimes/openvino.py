@@ -1,7 +1,7 @@
 """OpenVINO (https://docs.openvino.ai) on the CPU, Intel's or AMD's, or on the device that `provider` names."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from time import perf_counter_ns
 
@@ -40,8 +40,16 @@ class Openvino(Runtime):
         }
 
     def load(self, model: bytes) -> Session:
+        return self._session(lambda: self.core.read_model(io.BytesIO(model)))
+
+    def load_exported(self, *files: bytes) -> Session:
+        """A graph and its weights, in OpenVINO's own format."""
+        graph, weights = files
+        return self._session(lambda: self.core.read_model(graph, weights))
+
+    def _session(self, read: Callable[[], ov.Model]) -> Session:
         try:
-            return _OvSession(self, model)
+            return _OvSession(self, read())
         except RuntimeError as error:
             raise BadInput(f"openvino refuses the model: {' '.join(str(error).split())[-300:]}") from error
 
@@ -56,8 +64,8 @@ class Openvino(Runtime):
 class _OvSession(Session):
     """Timed with the batch fixed; answers at any batch, compiled once more for that when first asked."""
 
-    def __init__(self, runtime: Openvino, model: bytes) -> None:
-        self._runtime, self._model = runtime, runtime.core.read_model(io.BytesIO(model))
+    def __init__(self, runtime: Openvino, model: ov.Model) -> None:
+        self._runtime, self._model = runtime, model
         inputs = self._model.inputs
         if len(inputs) != 1 or inputs[0].get_element_type() != ov.Type.f32:
             raise BadInput("the model must have one float input", "export it with a single image input")

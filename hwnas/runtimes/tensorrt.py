@@ -10,7 +10,8 @@ from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.nvidia import nvidia_gpu
 from hwnas.core.target import Target
-from hwnas.formats.tensorrt_engine import RTX, build_engine, logger, trt
+from hwnas.formats.engine_facts import REBUILD
+from hwnas.formats.tensorrt_engine import RTX, build_engine, logger, require_for_this_gpu, trt
 from hwnas.runtimes import Runtime, Session
 from hwnas.runtimes._cuda import MEASURES, CudaSession
 
@@ -49,7 +50,17 @@ class Tensorrt(Runtime):
     def load(self, model: bytes) -> Session:
         """An engine for the target's batch alone. Minutes may pass: TensorRT tries its kernels on the GPU."""
         batch = self.target.batch
-        engine = self.runtime.deserialize_cuda_engine(build_engine(model, (batch, batch, batch)))
+        return self._open(build_engine(model, (batch, batch, batch)))
+
+    def load_exported(self, *files: bytes) -> Session:
+        """An engine, its sidecar, and the ONNX that it was built from."""
+        facts = require_for_this_gpu(*files)
+        if not facts.batches[0] <= self.target.batch <= facts.batches[2]:
+            raise BadInput(f"the engine takes a batch of {facts.batches[0]} to {facts.batches[2]}", REBUILD)
+        return self._open(files[0])
+
+    def _open(self, content: bytes) -> Session:
+        engine = self.runtime.deserialize_cuda_engine(content)
         if engine is None:
             raise Unavailable(
                 f"TensorRT {trt.__version__} cannot run its engine on this GPU: {' '.join(logger().errors[-1:])[:300]}",
@@ -67,9 +78,10 @@ class Tensorrt(Runtime):
         source, result = (engine.get_tensor_name(i) for i in range(2))
         if engine.get_tensor_mode(source) != trt.TensorIOMode.INPUT:
             source, result = result, source
-        noise = np.random.default_rng(0).standard_normal(tuple(engine.get_tensor_shape(source)), dtype=np.float32)
-        x = torch.from_numpy(noise).cuda()
-        y = torch.empty(tuple(engine.get_tensor_shape(result)), device=x.device)
+        shape = (self.target.batch, *tuple(engine.get_tensor_shape(source))[1:])
+        context.set_input_shape(source, shape)
+        x = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32)).cuda()
+        y = torch.empty(tuple(context.get_tensor_shape(result)), device=x.device)
         context.set_tensor_address(source, x.data_ptr())
         context.set_tensor_address(result, y.data_ptr())
 

@@ -5,6 +5,7 @@ the sum that counts operators above it, kept at 0. One integer program serves th
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -57,6 +58,11 @@ class Limit:
 
     def holds(self, arch: Arch) -> bool:
         return self.additive.sum(arch) <= self.at_most
+
+    @cached_property
+    def costs(self) -> list[np.ndarray]:
+        """Per choice: each option's share of the cost."""
+        return self.additive.marginal_costs()
 
     def check_reachable(self, others: Sequence[Bound]) -> None:
         """Raises Infeasible, with the range that networks within `others` reach, when none keeps this one as well."""

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from hwnas.core.journal import Record
+from hwnas.latency.additive import Additive
 from hwnas.operators import cost
 from hwnas.search.problem import Problem
 from hwnas.search.projection import extreme
@@ -47,9 +48,9 @@ class CollapseWatch:
     def __init__(self, problem: Problem) -> None:
         masks = enumerate(parameter_free(problem.space))
         self.free = {choice: mask for choice, mask in masks if mask.any() and not mask.all()}
-        self.latency, self.limit_ms = problem.latency, problem.limit_ms
-        low, high = (extreme(problem.space, problem.additive, cheapest=end) for end in (True, False))
-        self.cheapest_ms, self.dearest_ms = problem.additive.sum(low), problem.additive.sum(high)
+        ends = [(target, *_ends_ms(problem.space, target.additive)) for target in problem.targets]
+        self.binding = [(target, low) for target, low, high in ends if high > target.limit_ms]
+        """Targets whose budget some network exceeds, with the milliseconds of the cheapest."""
 
     def facts(self, scores: list[np.ndarray]) -> dict[str, float | bool]:
         """Of an epoch: the mean probability of options without parameters, and whether it has the sign of collapse.
@@ -67,12 +68,18 @@ class CollapseWatch:
         return {"parameter_free": float(shares.mean()), "collapsing": bool(sign)}
 
     def _spent(self, probabilities: list[np.ndarray]) -> float:
-        """The share of the milliseconds between the cheapest network and the budget."""
-        if self.dearest_ms <= self.limit_ms:
-            return 0.0
-        expected_ms = float(self.latency.expected([torch.from_numpy(p) for p in probabilities]))
-        room_ms = self.limit_ms - self.cheapest_ms
-        return (expected_ms - self.cheapest_ms) / room_ms if room_ms > 1e-6 * self.limit_ms else 1.0
+        """The share of the milliseconds between the cheapest network and the budget, where it is largest."""
+        shares = [0.0]
+        for target, cheapest_ms in self.binding:
+            expected_ms = float(target.latency.expected([torch.from_numpy(p) for p in probabilities]))
+            room_ms = target.limit_ms - cheapest_ms
+            shares.append((expected_ms - cheapest_ms) / room_ms if room_ms > 1e-6 * target.limit_ms else 1.0)
+        return max(shares)
+
+
+def _ends_ms(space: Space, additive: Additive) -> tuple[float, float]:
+    low, high = (additive.sum(extreme(space, additive, cheapest=end)) for end in (True, False))
+    return low, high
 
 
 def collapsing_since(epochs: Sequence[Record]) -> int | None:

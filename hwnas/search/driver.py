@@ -83,7 +83,7 @@ def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
     undecided distribution whose E[latency] meets the budget has its mode far below it. So the projection is repeated
     with the latency refunded, score + r · ms, in growing steps: from the plain mode to networks that fill the budget.
     """
-    costs = problem.additive.marginal_costs()
+    costs = problem.costs
     slopes = [np.ptp(s) / np.ptp(c) for s, c in zip(scores, costs, strict=True) if np.ptp(c) > 0]
     unit = float(np.median(slopes)) if slopes else 0.0
     found: dict[Arch, None] = {}

@@ -9,25 +9,34 @@ from hwnas.core.arch import Arch
 
 @dataclass(frozen=True)
 class Trial:
-    """`accuracy`: a fraction on the search split, by the search's estimator. Latencies in ms, predicted."""
+    """`accuracy`: a fraction on the search split, by the search's estimator. Latencies in ms, predicted; `others_ms` on
+    the search's other targets."""
 
     arch: Arch
     accuracy: float
     predicted_ms: float
     predicted_ms_p95: float
+    others_ms: tuple[float, ...] = ()
+
+    @property
+    def latencies_ms(self) -> tuple[float, ...]:
+        """On every target."""
+        return (self.predicted_ms, *self.others_ms)
 
     def facts(self) -> dict[str, Any]:
         # Predictions come from a measured table, but are decisions of the search: hence no `_ms` at the end.
+        others = {"predicted_others": list(self.others_ms)} if self.others_ms else {}
         return {
             "arch": list(self.arch),
             "accuracy": self.accuracy,
             "predicted": self.predicted_ms,
             "predicted_p95": self.predicted_ms_p95,
-        }
+        } | others
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Trial":
-        return cls(tuple(facts["arch"]), facts["accuracy"], facts["predicted"], facts["predicted_p95"])
+        others = tuple(facts.get("predicted_others", ()))
+        return cls(tuple(facts["arch"]), facts["accuracy"], facts["predicted"], facts["predicted_p95"], others)
 
 
 @dataclass(frozen=True)
@@ -57,12 +66,17 @@ class SearchResult:
 
 
 def pareto(trials: Iterable[Trial]) -> list[Trial]:
-    """Trials that no other beats in both latency and accuracy, fastest first."""
+    """Trials that no other beats in accuracy and in latency on every target; the fastest on the first comes first."""
     front: list[Trial] = []
-    for trial in sorted(trials, key=lambda t: (t.predicted_ms, -t.accuracy, t.arch)):
-        if not front or trial.accuracy > front[-1].accuracy:
+    for trial in sorted(trials, key=lambda t: (t.latencies_ms, -t.accuracy, t.arch)):
+        # Whatever beats this one came before it.
+        if not any(kept.accuracy >= trial.accuracy and _nowhere_slower(kept, trial) for kept in front):
             front.append(trial)
     return front
+
+
+def _nowhere_slower(ours: Trial, theirs: Trial) -> bool:
+    return all(a <= b for a, b in zip(ours.latencies_ms, theirs.latencies_ms, strict=True))
 
 
 def shortlist(trials: Iterable[Trial], error_of: Callable[[float], float]) -> list[Trial]:

@@ -1,7 +1,10 @@
 """What every exporter must do: write a whole file that computes what the network computes, or none at all."""
 
+import ast
+from functools import cache
 from pathlib import Path
 from random import Random
+from unittest import SkipTest
 
 import numpy as np
 import onnx
@@ -10,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.core.config import validate
-from hwnas.core.errors import StorageFailed, VerificationFailed
+from hwnas.core.errors import StorageFailed, Unavailable, VerificationFailed
 from hwnas.core.plugins import load
-from hwnas.core.target import Target
-from hwnas.deploy.parity import compare, logits_of, require_parity
+from hwnas.deploy.parity import compare_session, require_parity
+from hwnas.deploy.samples import logits_of
 from hwnas.devices import open_runtime
 from hwnas.exporters import Exporter
+from hwnas.exporters.onnx import to_onnx
 from hwnas.spaces.mobile import Mobile, MobileSettings
 from hwnas.testing.space import perturbed
 
@@ -31,14 +35,14 @@ SKELETON = {
 
 
 def check_whole_file(name: str, folder: Path) -> None:
-    """One file where it was asked for, nothing beside it, the network as before. ONNX passes the full check."""
+    """The file where it was asked for, its companions, nothing else; the network as before. ONNX passes its check."""
     exporter, (network, samples) = _exporter(name), example(0)
     path = folder / "out" / exporter.filename
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     exporter.export(network, samples, path, {"maker": "hwnas"})
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items()), "the network changed"
-    assert [p.name for p in path.parent.iterdir()] == [exporter.filename]
-    assert path.stat().st_size > 0
+    assert {p.name for p in path.parent.iterdir()} == {exporter.filename, *exporter.companions}
+    assert all(p.stat().st_size > 0 for p in path.parent.iterdir())
     if path.suffix == ".onnx":
         model = onnx.load(path)
         onnx.checker.check_model(model, full_check=True)
@@ -46,18 +50,38 @@ def check_whole_file(name: str, folder: Path) -> None:
 
 
 def check_parity(name: str, folder: Path) -> None:
-    """Random networks give the same logits or answers, all at once and one by one (formats that ONNX Runtime reads)."""
-    exporter, runtime = _exporter(name), open_runtime(Target(name="conformance", runtime="onnxruntime"))
+    """Random networks give the same logits or answers, all at once and one by one (where this machine runs it)."""
+    exporter = _exporter(name)
+    try:
+        runtime = open_runtime(exporter.judge)
+    except Unavailable as error:
+        raise SkipTest(error.what) from error
     for seed in range(NETWORKS):
         network, samples = example(seed)
-        path = folder / str(seed) / exporter.filename
-        exporter.export(network, samples, path, {})
-        if path.suffix == ".onnx":
-            parity = compare(type(exporter), runtime, path.read_bytes(), samples, logits_of(network, samples))
-            try:
-                require_parity(parity, type(exporter), path.name)
-            except VerificationFailed as error:
-                raise AssertionError(error.what) from error
+        session = runtime.load_exported(*exporter.convert(_onnx(seed), samples.numpy()))
+        parity = compare_session(type(exporter), session, samples, logits_of(network, samples))
+        try:
+            require_parity(parity, type(exporter), exporter.filename)
+        except VerificationFailed as error:
+            raise AssertionError(error.what) from error
+
+
+def check_model_card(name: str, folder: Path) -> None:
+    """Its lines are Python that sets `logits`, with no more than the format's own library and numpy."""
+    exporter = _exporter(name)
+    lines = exporter.lines.format(filename=exporter.filename)
+    assert exporter.filename in lines and exporter.needs
+    tree = ast.parse(lines)
+    assert any(isinstance(n, ast.Name) and n.id == "logits" and isinstance(n.ctx, ast.Store) for n in ast.walk(tree))
+    assert "hwnas" not in lines
+
+
+def check_recompiled(name: str, folder: Path) -> None:
+    """Compiled again from its own files, it is the same format: as many files, and what it was made of unchanged."""
+    exporter, (_, samples) = _exporter(name), example(0)
+    files = exporter.convert(_onnx(0), samples.numpy())
+    again = exporter.recompiled(*files)
+    assert len(again) == len(files) == 1 + len(exporter.companions) and (again == files or again[-1] == files[-1])
 
 
 def check_unwritable_folder(name: str, folder: Path) -> None:
@@ -93,6 +117,12 @@ def worst_difference(model: bytes, network: nn.Module, samples: Tensor) -> float
         (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
         worst = max(worst, float(np.abs(got - expected).max() / max(1.0, np.abs(expected).max())))
     return worst
+
+
+@cache
+def _onnx(seed: int) -> bytes:
+    """What every format is made of; the slowest part, and the same for all."""
+    return to_onnx(*example(seed))
 
 
 def _exporter(name: str) -> Exporter:

@@ -61,6 +61,10 @@ class Split(ABC):
     def first(self, count: int) -> Any:
         """Inputs of the first `count` samples."""
 
+    def origins(self, count: int) -> dict[str, Tensor]:
+        """What those inputs were made of, by its name in a bundle; words are made of nothing."""
+        return {}
+
     @abstractmethod
     def spread(self, count: int) -> Any:
         """Inputs of `count` samples, or all, that stand for the whole."""
@@ -128,6 +132,9 @@ class ImageSplit(Split):
 
     def first(self, count: int) -> Tensor:
         return next(self.plain(count))[0]
+
+    def origins(self, count: int) -> dict[str, Tensor]:
+        return {"pixels": torch.from_numpy(self.images.pixels[:count])}
 
     def spread(self, count: int) -> Tensor:
         """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""
@@ -203,19 +210,6 @@ class Data:
     @property
     def classes(self) -> int:
         return len(self.class_names)
-
-    def preprocessing(self) -> dict[str, Any]:
-        """What a user of a network must know of its inputs and outputs: JSON-able."""
-        mean, std = ([round(v, 6) for v in t.tolist()] for t in (self.mean, self.std))
-        return {"scale": 1 / 255, "mean": mean, "std": std, "class_names": list(self.class_names)}
-
-    def metadata(self) -> dict[str, str]:
-        """The same, as an ONNX file holds it."""
-        return {
-            "class_names": "\n".join(self.class_names),
-            "mean": ",".join(f"{v:.6f}" for v in self.mean.tolist()),
-            "std": ",".join(f"{v:.6f}" for v in self.std.tolist()),
-        }
 
     def open_test(self) -> Split:
         """The test split, once. Raises TestSplitOpened the second time."""

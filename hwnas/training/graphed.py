@@ -3,7 +3,8 @@
 A mixture of all options is thousands of small kernels, which the GPU runs faster than Python launches them. Their order
 is the same in every step, so they are captured once (torch.cuda.make_graphed_callables) and replayed, backward pass
 included. A step that runs single paths holds other kernels each time, and runs as ever; so does one that reads a window
-of text, which begins in a state and drops by a mask of its own.
+of text, which begins in a state and drops by a mask of its own. The gradients of all replays lie in the same memory:
+use them, or copy them, before the next.
 """
 
 from collections.abc import Callable

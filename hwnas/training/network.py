@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from math import exp, log
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from hwnas.training.averaging import Average, average_of
 from hwnas.training.batch_norm import batch_norms, reestimate
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Split
+from hwnas.training.distillation import Distillation
+from hwnas.training.divergence import Epoch
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
 
@@ -48,8 +51,11 @@ def train(
     label: str,
     path: Path | None = None,
     loss: Loss | None = None,
+    distillation: Distillation | None = None,
+    told: Callable[[Epoch], object] | None = None,
 ) -> nn.Module:
-    """Train in place and return the network in eval mode. `path`: the checkpoint, written after every epoch.
+    """Train in place and return the network in eval mode. `path`: the checkpoint, written after every epoch. `told`:
+    called before that; what it raises ends the training.
 
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
     same weights. Raises Diverged.
@@ -64,18 +70,23 @@ def train(
         for epoch in range(start, recipe.epochs):
             generator = torch.Generator().manual_seed(derive(seed, "epoch", epoch))
             network.train()
+            total = torch.zeros((), dtype=torch.float64)
             for i, batch in enumerate(split.epoch(recipe.batch_size, generator)):
                 set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
-                value = _step(network, batch, loss, optimizer, recipe, device)
-                if not torch.isfinite(value):
+                step = _step(network, batch, loss, optimizer, recipe, device, distillation)
+                total += step.hard.cpu()
+                if not torch.isfinite(step.loss):
                     raise Diverged(
-                        f"{label}: the loss became {value.item()} in epoch {epoch + 1}",
+                        f"{label}: the loss became {step.loss.item()} in epoch {epoch + 1}",
                         "lower the rate: --set training.learning_rate=...",
                     )
                 if average:
                     average.update(network)
             if average:
                 average.epoch_done(network, lambda: _guide_loss(network, split, device))
+            if told:
+                chance = loss(torch.zeros_like(step.logits), batch[1].to(device.torch))
+                told(Epoch(epoch, float(total) / steps_per_epoch, float(chance), optimizer.param_groups[0]["lr"]))
             if path:
                 _save(path, network, optimizer, average, epoch + 1)
             progress.advance()
@@ -86,17 +97,33 @@ def train(
     return network.eval()
 
 
+class _Step(NamedTuple):
+    """`loss` is what was descended, `hard` its part on the labels, `logits` [n, classes]."""
+
+    loss: Tensor
+    hard: Tensor
+    logits: Tensor
+
+
 def _step(
-    network: nn.Module, batch: Batch, loss: Loss, optimizer: torch.optim.Optimizer, recipe: Recipe, device: Device
-) -> Tensor:
+    network: nn.Module,
+    batch: Batch,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    device: Device,
+    distillation: Distillation | None,
+) -> _Step:
     x, y = batch[0].to(device.torch), batch[1].to(device.torch)
     optimizer.zero_grad(set_to_none=True)
     with device.autocast():
-        value = loss(network(x), y)
+        logits = network(x)
+        hard = loss(logits, y)
+        value = distillation.loss(hard, logits, x) if distillation else hard
     value.backward()
     clip_gradient(optimizer, recipe)
     optimizer.step()
-    return value.detach()
+    return _Step(value.detach(), hard.detach(), logits.detach())
 
 
 def _guide_loss(network: nn.Module, split: Split, device: Device) -> float:

@@ -1,7 +1,8 @@
 """Training shared weights: the paths of each step are chosen by whoever searches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,12 +62,28 @@ class Companion(Protocol):
     def load_state(self, state: checkpoint.Tensors) -> None: ...
 
 
+Criterion = Callable[[Loss], Loss]
+"""From the run's loss that of one update, called once a path, in their order."""
+
+
 class SharedWeights:
-    """A space's supernet with its data: trained once, then asked about single architectures."""
+    """A space's supernet with its data: trained once, then asked about single architectures.
+
+    `passes`: paths of one update, their gradients summed. An epoch costs the same: it takes as many fewer updates.
+    """
 
     def __init__(
-        self, space: Space, data: Data, recipe: Recipe, device: Device, seed: int, loss: Loss | None = None
+        self,
+        space: Space,
+        data: Data,
+        recipe: Recipe,
+        device: Device,
+        seed: int,
+        loss: Loss | None = None,
+        passes: int = 1,
+        criterion: Criterion = lambda loss: loss,
     ) -> None:
+        self.passes, self.criterion = passes, criterion
         self.space, self.data, self.recipe, self.device, self.seed = space, data, recipe, device, seed
         self.loss = loss or default_loss(recipe)
         torch.manual_seed(derive(seed, "supernet") % 2**63)
@@ -78,12 +95,17 @@ class SharedWeights:
         """`path`: the checkpoint of every epoch; training goes on from it. Raises BadInput on divergence."""
         optimizer = optimizer_of(self.net, self.recipe)
         start = self._resume(path, optimizer, companion)
-        steps = len(self._weights) // self.recipe.batch_size
+        steps = len(self._weights) // self.recipe.batch_size // self.passes
+        if steps == 0:
+            few = f"an epoch of {len(self._weights)} samples has fewer batches of {self.recipe.batch_size}"
+            what = f"{few} than an update has passes ({self.passes})"
+            raise BadInput(what, "--set search.batch_size=SMALLER")
         with Progress(label, self.recipe.epochs, done=start) as progress:
             for epoch in range(start, self.recipe.epochs):
                 generator = torch.Generator().manual_seed(derive(self.seed, "supernet epoch", epoch))
                 guide = self._search.endless(self.recipe.batch_size, self.seed, "guide", epoch)
-                for i, batch in enumerate(self._weights.epoch(self.recipe.batch_size, generator)):
+                batches = self._weights.epoch(self.recipe.batch_size, generator)
+                for i, batch in enumerate(islice(batches, steps)):
                     set_learning_rate(optimizer, learning_rate(self.recipe, epoch * steps + i, steps))
                     self.step(companion, batch, guide, optimizer, epoch + i / steps, generator)
                 companion.epoch_done(epoch)
@@ -106,32 +128,37 @@ class SharedWeights:
         generator: torch.Generator,
     ) -> None:
         """One step of the weights on `batch`, then the companion's; `guide` gives batches of the search split."""
-        taken = self.weight_step(companion.gates(generator), batch, optimizer)
+        paths = [companion.gates(generator) for _ in range(self.passes)]
+        taken = self.weight_step(paths, batch, optimizer)
         loss_of = LossOf(
             lambda gates: self._loss(gates, next(guide)), lambda gates: self._loss(gates, batch), taken, optimizer
         )
         with statistics_kept(self.net):
             companion.update(loss_of, progress, generator)
 
-    def weight_step(self, gates: Gates, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
-        """One SGD step of the paths' weights alone: the others have no gradient, so momentum leaves them in peace.
+    def weight_step(self, paths: Sequence[Gates], batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One SGD step on the sum of the paths' losses: weights of no path have no gradient, so momentum leaves them in
+        peace. One path's graph is held at a time.
 
-        Returns the loss before it.
+        Returns the first path's loss before it.
         """
         self.net.train()
         optimizer.zero_grad(set_to_none=True)
-        value = self._loss(gates, batch)
-        if not torch.isfinite(value):
-            raise BadInput(f"the supernet's loss became {value.item()}", "--set search.learning_rate=SMALLER")
-        value.backward()
+        loss, values = self.criterion(self.loss), []
+        for gates in paths:
+            value = self._loss(gates, batch, loss)
+            if not torch.isfinite(value):
+                raise BadInput(f"the supernet's loss became {value.item()}", "--set search.learning_rate=SMALLER")
+            value.backward()
+            values.append(value.detach())
         clip_gradient(optimizer, self.recipe)
         optimizer.step()
-        return value.detach()
+        return values[0]
 
-    def _loss(self, gates: Gates, batch: Batch) -> Tensor:
+    def _loss(self, gates: Gates, batch: Batch, loss: Loss | None = None) -> Tensor:
         x, y = batch[0].to(self.device.torch), batch[1].to(self.device.torch)
         with self.device.autocast():
-            return self.loss(self.run(x, beside(gates, self.device.torch)), y)
+            return (loss or self.loss)(self.run(x, beside(gates, self.device.torch)), y)
 
     def accuracy(self, arch: Arch) -> float:
         """On the search split, with inherited weights and this path's statistics. The supernet is untouched."""

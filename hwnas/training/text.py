@@ -86,9 +86,3 @@ class TextData(Data):
         self.class_names, self.channels = raw.words, 0
         self.search, self._test = (TextSplit(words, raw.span) for words in (raw.valid, raw.test))
         self.weights = self.train = TextSplit(raw.train[:limit], raw.span, self.search)
-
-    def preprocessing(self) -> dict[str, object]:
-        return {"words": list(self.class_names)}
-
-    def metadata(self) -> dict[str, str]:
-        return {"words": "\n".join(self.class_names)}

@@ -49,7 +49,7 @@ class Factorised(Relaxation):
     def total(self, cross_entropy: Tensor) -> Tensor:
         """The loss that α descends: the cross-entropy of its gates, and the latency term of E[latency] under p."""
         p = torch.softmax(self.logits.alpha, dim=1)
-        return self.term.loss(cross_entropy.double().cpu(), self.problem.latency.expected(self.logits.split(p)))
+        return self.term.loss(cross_entropy.double().cpu(), self.problem.expected_ms(self.logits.split(p)))
 
     def update(self, loss_of: LossOf, progress: float, generator: torch.Generator) -> None:
         self.steps += 1
@@ -63,7 +63,7 @@ class Factorised(Relaxation):
 
     def expected_ms(self) -> float:
         """E[latency] of a network drawn from the distribution."""
-        return float(self.problem.latency.expected(self.logits.split(self.logits.probabilities())))
+        return float(self.problem.expected_ms(self.logits.split(self.logits.probabilities())))
 
     def scores(self) -> list[np.ndarray]:
         return self.logits.scores()

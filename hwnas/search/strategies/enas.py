@@ -91,7 +91,7 @@ class Enas(Relaxation):
     def _learn(self, loss_of: Callable[[Gates], Tensor], generator: torch.Generator) -> None:
         """One controller step."""
         archs = self.controller.sample(generator, self.settings.networks)
-        latencies_ms = [self.problem.latency.predict(arch) for arch in archs]
+        latencies_ms = [self.problem.binding_ms(arch) for arch in archs]
         with torch.no_grad():
             likelihoods = [self.settings.reward * float(torch.exp(-loss_of(one_path(arch)))) for arch in archs]
         excesses = [ms / self.problem.limit_ms - 1 for ms in latencies_ms]

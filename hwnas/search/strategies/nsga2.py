@@ -1,6 +1,6 @@
 """NSGA-II (Deb et al. 2002, IEEE TEC 6(2), "A fast and elitist multiobjective genetic algorithm"): the whole front.
 
-Objectives: error and latency, both as small as can be. A generation (section III-C):
+Objectives: error, and latency on each target, all as small as can be. A generation (section III-C):
     children:   of parents that win binary tournaments by the crowded comparison (rank of the front first, then the
                 larger crowding distance); crossed over with `crossover`, each choice mutated with 1/choices;
     survivors:  of parents and children together, front after front of the non-dominated sort; of the front that does
@@ -65,8 +65,9 @@ class Nsga2(Proposer):
 
     def survivors(self, trials: list[Trial]) -> list[Trial]:
         """The next population, in the order of the crowded comparison."""
-        points = np.array([(-trial.accuracy, trial.predicted_ms) for trial in trials]).reshape(-1, 2)
-        violations = np.maximum(points[:, 1] - self.problem.limit_ms, 0.0)
+        limits_ms = np.array([target.limit_ms for target in self.problem.targets])
+        points = np.array([(-trial.accuracy, *trial.latencies_ms) for trial in trials]).reshape(-1, 1 + len(limits_ms))
+        violations = np.maximum(points[:, 1:] / limits_ms - 1, 0.0).max(axis=1, initial=0.0)
         kept: list[Trial] = []
         for front in fronts(points, violations):
             spread = crowding(points[front])

@@ -74,7 +74,7 @@ class Proxyless(Factorised):
         q = torch.softmax(alpha, dim=1)
         surrogate = cross_entropy + (d_gates * (q - q.detach())).sum()
         spread = torch.zeros_like(self.logits.alpha.detach()).scatter(1, pairs, q)
-        expected_ms = self.problem.latency.expected(self.logits.split(spread))
+        expected_ms = self.problem.expected_ms(self.logits.split(spread))
         return torch.autograd.grad(self.term.loss(surrogate, expected_ms), alpha)[0]
 
     @torch.no_grad()

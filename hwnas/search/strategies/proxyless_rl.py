@@ -53,7 +53,7 @@ class ProxylessRl(Factorised):
             with torch.no_grad():
                 accuracy = float(torch.exp(-loss_of(one_path(arch.tolist()))))
             archs.append(arch)
-            rewards.append(self._reward(accuracy, self.problem.latency.predict(tuple(arch.tolist()))))
+            rewards.append(self._reward(accuracy, self.problem.binding_ms(tuple(arch.tolist()))))
         mean = float(np.mean(rewards))
         baseline = mean if self.baseline is None else self.baseline
         decay = self.settings.baseline_decay

@@ -1,4 +1,4 @@
-"""Arm's Vela compiler (https://pypi.org/project/ethos-u-vela), in this process: a TFLite file to cycles.
+"""Arm's Vela compiler (https://pypi.org/project/ethos-u-vela), in this process: TFLite for an NPU, and its cycles.
 
 Vela's own core is called without its command line: no files, and the report says what would not run on the NPU.
 """
@@ -13,8 +13,9 @@ from configparser import Error as IniError
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, NamedTuple
 
+from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.files import read_regular
 
@@ -23,10 +24,39 @@ try:
     from ethosu.vela.architecture_features import ArchitectureFeatures
     from ethosu.vela.errors import VelaError
 except ModuleNotFoundError as error:  # the package's name is not the module's
-    raise Unavailable("runtime 'ethos-u' needs the package ethos-u-vela", "pip install ethos-u-vela") from error
+    raise Unavailable("'ethos-u' needs the package ethos-u-vela", "pip install ethos-u-vela") from error
 
 _MOST_INI_BYTES = 1 << 20
 _compiling = threading.Lock()
+
+
+class VelaOptions(Settings):
+    """Empty names mean Vela's own for the accelerator. `ini`: a configuration file of your own, for your system's clock
+    and memories; with it, name `system_config` and `memory_mode` too."""
+
+    accelerator: Literal[
+        "ethos-u55-32",
+        "ethos-u55-64",
+        "ethos-u55-128",
+        "ethos-u55-256",
+        "ethos-u65-256",
+        "ethos-u65-512",
+        "ethos-u85-128",
+        "ethos-u85-256",
+        "ethos-u85-512",
+        "ethos-u85-1024",
+        "ethos-u85-2048",
+    ] = "ethos-u55-128"
+    system_config: str = ""
+    memory_mode: str = ""
+    ini: str = ""
+
+
+class Compiled(NamedTuple):
+    """A TFLite file for the NPU, and what Vela estimates that one inference takes."""
+
+    model: bytes
+    cycles: int
 
 
 @dataclass(frozen=True)
@@ -43,8 +73,9 @@ class System:
     ini: str
 
     @classmethod
-    def of(cls, accelerator: str, system_config: str, memory_mode: str, ini: str) -> "System":
-        """Empty names mean Vela's own defaults for the accelerator; an empty `ini` its own file. Raises BadInput."""
+    def of(cls, options: VelaOptions) -> "System":
+        """Raises BadInput."""
+        ini = options.ini
         if ini:
             read_regular(Path(ini), _MOST_INI_BYTES)
         default = ArchitectureFeatures.DEFAULT_CONFIG
@@ -52,9 +83,9 @@ class System:
             with contextlib.redirect_stdout(io.StringIO()):  # it announces its defaults, which identity() states
                 found = ArchitectureFeatures(
                     vela_config_files=[ini] if ini else None,
-                    accelerator_config=accelerator,
-                    system_config=system_config or default,
-                    memory_mode=memory_mode or default,
+                    accelerator_config=options.accelerator,
+                    system_config=options.system_config or default,
+                    memory_mode=options.memory_mode or default,
                     max_blockdep=ArchitectureFeatures.MAX_BLOCKDEP,
                     verbose_config=False,
                     arena_cache_size=None,
@@ -65,7 +96,7 @@ class System:
         except (IniError, KeyError, ValueError) as error:
             raise BadInput(f"{ini or 'the system'} is no configuration that Vela can read: {error}") from error
         return cls(
-            accelerator,
+            options.accelerator,
             found.system_config,
             found.memory_mode,
             float(found.core_clock),
@@ -79,21 +110,22 @@ class System:
     def digest(self) -> str:
         return sha256(self.ini.encode()).hexdigest()[:12]
 
-    def cycles(self, model: bytes) -> int:
-        """Of one inference of a TFLite file of ours: Vela's core crashes on what is none. Raises BadInput when any
+    def compile(self, model: bytes) -> Compiled:
+        """A TFLite file of ours: Vela's core crashes on what is none. The same every time. Raises BadInput when any
         operator would not run on the NPU, for Vela prices those at nothing."""
         family = "".join(part.capitalize() for part in self.accelerator.split("-")[:-1])  # EthosU55
         with _compiling, _stdout_to_file() as said:
             try:
-                report = regor.compile(family, model, "TFLITE", self._system(), options=self._options()).perf_report
+                compiled = regor.compile(family, model, "TFLITE", self._system(), options=self._options())
             except RuntimeError as error:
                 raise BadInput(f"Vela refuses the model: {error}") from error
             finally:
                 said.seek(0)
                 reason = " ".join(said.read(4096).decode(errors="replace").split())
+        report = compiled.perf_report
         if report.cpuOps or not report.totalCycles:
             raise BadInput(f"the model would not run on the NPU alone ({self.accelerator}): {reason or 'no operators'}")
-        return int(report.totalCycles)
+        return Compiled(compiled.model, int(report.totalCycles))
 
     def _system(self) -> str:
         """As Vela's command line gives it to its core."""
