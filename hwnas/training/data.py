@@ -1,7 +1,7 @@
 """Three disjoint splits: one trains weights, one guides the search, one is the test, which is read once."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,11 @@ class Split:
         for start in range(0, len(self), batch_size):
             part = slice(start, start + batch_size)
             yield self.inputs(torch.from_numpy(self.images.pixels[part])), torch.from_numpy(self.images.labels[part])
+
+    def part(self, count: int, seed: int) -> "Split":
+        """`count` of its images, of all classes alike. Raises BadInput where there are too few of one."""
+        kept, _ = _stratified(self.images, np.arange(len(self)), count, seed)
+        return replace(self, images=self.images.take(kept))
 
     def spread(self, count: int) -> Tensor:
         """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""
