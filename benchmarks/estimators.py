@@ -1,15 +1,12 @@
 """What cheap estimates know of a full training, on NAS-Bench-201, where every answer is published.
 
     HWNAS_DATA=DIR python benchmarks/estimators.py published
-    HWNAS_DATA=DIR python benchmarks/estimators.py proxies --data-dir CIFAR10 --cells 200
-    HWNAS_DATA=DIR python benchmarks/estimators.py stopping --seeds 200
+    HWNAS_DATA=DIR python benchmarks/estimators.py proxies --data-dir CIFAR10 --cells 40
 
 published: Spearman and Kendall with the 200-epoch accuracy of 12-epoch training (15,625 cells), of published zero-cost
 proxies and their vote, of extrapolated learning curves and of a predictor (on the 200 cells whose curves are published;
 10-fold, fitted on the other folds only; the predictor's labels are drawn 20 times).
 proxies: our zero-cost proxies on CIFAR-10 with the published skeleton, against the published values of the same cells.
-stopping: regularized evolution, whose child is stopped after 12 of 200 epochs unless it looks worth the rest; paired by
-seed with the same search that trains every child fully. Its threshold is chosen on CIFAR-100 and other seeds.
 """
 
 import argparse
@@ -19,17 +16,26 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import torch
+from nasbench201 import print_header
 from scipy.stats import kendalltau, spearmanr
 from sklearn.model_selection import KFold
+from torch.nn import functional
 
+from hwnas.core.journal import Journal
+from hwnas.core.progress import Progress
 from hwnas.core.seeds import derive, numpy_stream
 from hwnas.search.curves import describe
 from hwnas.search.forecast import Forecast
-from hwnas.search.proxies import ranks
+from hwnas.search.proxies import PROXIES, ranks
 from hwnas.spaces import _cell201 as cell201
+from hwnas.spaces.nasbench201 import Nasbench201, Nasbench201Settings
+from hwnas.training.data import open_data
 
-FOLDS, LABEL_DRAWS = 10, 20
+FOLDS, LABEL_DRAWS, BATCH = 10, 20, 64
 SEEN = (10, 25, 50, 100)
+THEIRS = {"synflow": "zc_synflow", "jacov": "zc_jacob_cov", "snip": "zc_snip", "grad-norm": "zc_grad_norm"}
+"""Our proxy → its published column; naswot has none."""
 VOTERS = ("zc_synflow", "zc_jacob_cov", "zc_snip")
 """Of the vote in arXiv:2101.08134, section 4."""
 PUBLISHED = {
@@ -54,12 +60,12 @@ def columns(file: str) -> dict[str, np.ndarray]:
 
 def line(name: str, estimate: np.ndarray, truth: np.ndarray, beside: str = "") -> None:
     known = np.where(np.isfinite(estimate), estimate, -np.inf)
-    rho, tau = spearmanr(known, truth).statistic, kendalltau(known, truth).statistic
+    rho, tau = spearmanr(known, truth)[0], kendalltau(known, truth)[0]
     print(f"| {name} | {len(truth)} | {rho:.3f} | {tau:.3f} | {beside} |")
 
 
 def published() -> None:
-    print("| estimate | cells | Spearman | Kendall τ | 90 % intervals hold, or published |\n|---|---|---|---|---|")
+    print_header("estimate", "cells", "Spearman", "Kendall τ", "90 % intervals hold, or published")
     table = columns("nb201_accuracy.npz")
     for name in ("c10", "c100", "in16"):
         valid = "c10_valid_acc_12ep" if name == "c10" else f"{name}_valid_acc_12ep"
@@ -114,7 +120,8 @@ def print_predictor(curves: dict[str, np.ndarray]) -> None:
         found = np.array(list(predicted(features, truth, labels)))
         rho, tau, held = found.mean(axis=0)
         spread = found[:, 0].std(ddof=1)
-        print(f"| predictor of {labels} labels | {len(truth) - labels} | {rho:.3f} ± {spread:.3f} | {tau:.3f} | {100 * held:.1f} % |")
+        name = f"predictor of {labels} labels"
+        print(f"| {name} | {len(truth) - labels} | {rho:.3f} ± {spread:.3f} | {tau:.3f} | {100 * held:.1f} % |")
 
 
 def predicted(features: np.ndarray, truth: np.ndarray, labels: int) -> Iterator[tuple[float, float, float]]:
@@ -124,14 +131,54 @@ def predicted(features: np.ndarray, truth: np.ndarray, labels: int) -> Iterator[
         forecasts = Forecast.of_each(features[known], truth[known], features[asked])
         estimate = np.array([forecast.accuracy for forecast in forecasts])
         held = holding(forecasts, truth[asked]) / len(asked)
-        yield spearmanr(estimate, truth[asked]).statistic, kendalltau(estimate, truth[asked]).statistic, held
+        yield spearmanr(estimate, truth[asked])[0], kendalltau(estimate, truth[asked])[0], held
+
+
+def proxies(data_dir: Path, cells: int, out: Path) -> None:
+    """Ours against the published values of the same cells. Every cell is a line of the journal, so it resumes."""
+    curves, journal = columns("nb201_curves_200archs.npz"), Journal(out / "proxies.jsonl")
+    space = Nasbench201(Nasbench201Settings(), channels=3, classes=10)
+    batch = first_batch(data_dir)
+    chosen = curves["arch_index"][:: max(1, len(curves["arch_index"]) // cells)][:cells]
+    with Progress("proxies", len(chosen), done=len(list(journal.of("cell")))) as progress:
+        for index in map(int, chosen):
+            if journal.last("cell", index=index) is None:
+                torch.manual_seed(derive(0, "proxies", index) % 2**63)
+                network = space.build(cell201.official_order()[index])
+                found = {name: proxy(network, *batch, functional.cross_entropy) for name, proxy in PROXIES.items()}
+                journal.append("cell", index=index, scores={n: v if np.isfinite(v) else None for n, v in found.items()})
+                progress.advance()
+    records = [record for record in journal.of("cell") if record["index"] in chosen]
+    rows = {index: row for row, index in enumerate(curves["arch_index"].tolist())}
+    places = [rows[record["index"]] for record in records]
+    truth = columns("nb201_accuracy.npz")["c10_test_acc_200ep_mean"][[record["index"] for record in records]]
+    scores = np.array([[r["scores"][n] for n in PROXIES] for r in records], dtype=float)  # None becomes NaN
+    print_header("proxy", "cells", "Spearman: ours to theirs", "ours to the truth", "theirs to the truth")
+    for name, ours in zip(PROXIES, scores.T, strict=True):
+        theirs = curves[THEIRS[name]][places] if name in THEIRS else None
+        known = np.isfinite(ours) if theirs is None else np.isfinite(ours) & np.isfinite(theirs)
+        alike = "" if theirs is None else f"{spearmanr(ours[known], theirs[known])[0]:.3f}"
+        beside = "" if theirs is None else f"{spearmanr(theirs[known], truth[known])[0]:.3f}"
+        print(f"| {name} | {known.sum()} | {alike} | {spearmanr(ours[known], truth[known])[0]:.3f} | {beside} |")
+    print(f"| vote of the five | {len(truth)} |  | {spearmanr(ranks(scores), truth)[0]:.3f} |  |")
+
+
+def first_batch(data_dir: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    data = open_data("cifar10", {"dir": str(data_dir)}, resolution=32, seed=0)
+    return next(data.train.epoch(BATCH, torch.Generator().manual_seed(0)))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", choices=("published",))
-    options = parser.parse_args()
-    {"published": published}[options.experiment]()
+    parser.add_argument("experiment", choices=("published", "proxies"))
+    parser.add_argument("--data-dir", type=Path, help="CIFAR-10, for proxies")
+    parser.add_argument("--cells", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("runs/estimators"))
+    o = parser.parse_args()
+    if o.experiment == "published":
+        published()
+    else:
+        proxies(o.data_dir, o.cells, o.out)
 
 
 if __name__ == "__main__":

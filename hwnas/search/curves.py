@@ -9,6 +9,8 @@ Klein et al. 2017): those extend one curve by its own form, which a cosine sched
 (arXiv:1705.10823) we learn from complete curves of the same schedule how such a beginning ends.
 """
 
+from itertools import pairwise
+
 import numpy as np
 
 _PARTS = 5
@@ -19,5 +21,5 @@ def describe(curves: np.ndarray) -> np.ndarray:
     """[n, k, 2] accuracies (training, search; fractions) of the first k epochs → [n, features]."""
     z = -np.log(1 - curves + _RESOLUTION)
     bounds = np.linspace(0, curves.shape[1], _PARTS + 1)
-    parts = [z[:, int(a) : max(int(a) + 1, int(b))].mean(axis=1) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [z[:, int(a) : max(int(a) + 1, int(b))].mean(axis=1) for a, b in pairwise(bounds)]
     return np.concatenate([z[:, -1], z.max(axis=1), *parts], axis=1)

@@ -1,7 +1,7 @@
 """Zero-cost proxies: what an untrained network's first pass tells of it. Each is one number, larger being better.
 
-After Abdelfattah et al. (arXiv:2101.08134, section 3.1), as their code has it: sums over the weights of convolutions and
-linear layers, at torch's initial weights, batch norm in training mode.
+After Abdelfattah et al. (arXiv:2101.08134, section 3.1), as their code has it: sums over the weights of convolutions
+and linear layers, at torch's initial weights, batch norm in training mode.
 """
 
 from collections.abc import Callable
@@ -102,7 +102,7 @@ def _gradients(network: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> list[tup
     return [(w.detach(), w.grad) for w in _weights(network) if w.grad is not None]
 
 
-def _weights(network: nn.Module) -> list[nn.Parameter]:
+def _weights(network: nn.Module) -> list[Tensor]:
     return [m.weight for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
 
 

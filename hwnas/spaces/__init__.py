@@ -85,7 +85,7 @@ class Space(ArchSpace, ABC):
         return one_hot(archs, [len(choice.options) for choice in self.choices])
 
     def narrowed(self, share: float) -> "Space":
-        """The same choices in a smaller skeleton: about `share` of the channels, and of the cells where it repeats them.
+        """The same choices in a smaller skeleton: about `share` of the channels, and of the cells if it repeats them.
 
         Raises BadInput where the space does not say how.
         """
@@ -111,7 +111,9 @@ def fewer_channels(width: int, share: float) -> int:
 def same_choices(narrowed: Space, whole: Space) -> Space:
     """`narrowed`. Raises BadInput when rounded widths became equal where they were not: then options came or went."""
     if narrowed.choices != whole.choices:
-        raise BadInput(f"so few channels change the choices of {type(whole).__name__}: widths become equal", _NOT_NARROW)
+        raise BadInput(
+            f"so few channels change the choices of {type(whole).__name__}: widths become equal", _NOT_NARROW
+        )
     return narrowed
 
 

@@ -104,7 +104,10 @@ class Nasbench201(Space):
         return None
 
     def narrowed(self, share: float) -> Space:
-        fewer = {"width": fewer_channels(self.settings.width, share), "cells": max(1, round(share * self.settings.cells))}
+        fewer = {
+            "width": fewer_channels(self.settings.width, share),
+            "cells": max(1, round(share * self.settings.cells)),
+        }
         return Nasbench201(self.settings.model_copy(update=fewer), self.input_shape[0], self.classes)
 
     def function(self, arch: Arch) -> Hashable:

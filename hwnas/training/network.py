@@ -49,7 +49,7 @@ def train(
 
 
 class Epoch(NamedTuple):
-    """`number` epochs are done. `training_accuracy`: of the last one's batches, each as it was trained on; a fraction."""
+    """`number` epochs are done. `training_accuracy`: of the last one's batches as they were trained on, a fraction."""
 
     number: int
     training_accuracy: float

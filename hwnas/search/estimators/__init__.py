@@ -17,7 +17,7 @@ from hwnas.training.settings import Recipe
 @dataclass(frozen=True)
 class Means:
     """What an estimator may use. `trials`: how many architectures it will be asked about. A full training is
-    `recipe.epochs`; an estimator that squeezes the schedule shares them among its trials, one that keeps it trains every
+    `recipe.epochs`: an estimator that squeezes the schedule shares them among its trials, one that keeps it trains each
     network for up to as many. It sees the weights and search splits; the test split is sealed."""
 
     space: Space

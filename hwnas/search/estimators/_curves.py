@@ -4,7 +4,7 @@ A network's training is the same whoever watches: the same weights at first, the
 epochs. So a curve that is known on disk is not trained again, and one that was killed goes on from its checkpoint.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from time import monotonic
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ class Curves:
             self.known.setdefault(tuple(r["arch"]), []).append(point)
         self.seconds_found = 0.0
 
-    def of(self, arch: Arch) -> Iterator[Point]:
+    def of(self, arch: Arch) -> Generator[Point, None, None]:
         """Leaving the loop stops the training."""
         known = self.known.setdefault(arch, [])
         for point in list(known):
@@ -46,7 +46,7 @@ class Curves:
         if len(known) < self.recipe.epochs:
             yield from self._train(arch, known)
 
-    def _train(self, arch: Arch, known: list[Point]) -> Iterator[Point]:
+    def _train(self, arch: Arch, known: list[Point]) -> Generator[Point, None, None]:
         m, start = self.means, monotonic()
         path = m.checkpoints / f"{'.'.join(map(str, arch))}-{self.recipe.epochs}.safetensors"
         network, seed = fresh(m, m.space, arch), derive(m.seed, "early stop")

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
@@ -31,7 +31,7 @@ class Judged:
 class Watched(Estimator):
     """What was decided is in a journal of its own in `means.checkpoints`, so that decisions are never made again."""
 
-    Settings: ClassVar[type[Settings]] = WatchedSettings
+    Settings = WatchedSettings
 
     def __init__(self, means: Means, settings: Any) -> None:
         self.means, self.settings = means, settings

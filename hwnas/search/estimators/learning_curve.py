@@ -1,9 +1,9 @@
 """Watch each network's learning curve, extrapolate it, and stop those that will hardly beat the best so far.
 
 The first networks are trained to the end. From then on, at each of the `checks`, a Gaussian process fitted on the
-complete curves forecasts the end of the one at hand from its beginning (`search/curves.py`, `search/forecast.py`); it is
-stopped where P(its end > the best end so far) < `chance`, and the forecast's median is its estimate. Domhan et al. (2015)
-stop by the same rule, by curves of a parametric form.
+complete curves forecasts the end of the one at hand from its beginning (`search/curves.py`, `search/forecast.py`). It
+is stopped where P(its end > the best end so far) < `chance`, and the forecast's median is its estimate. Domhan et al.
+(2015) stop by the same rule, with curves of a parametric form.
 
 Measured (docs/results/estimators.md): NAS-Bench-201, 25 % of the epochs seen: Spearman .98 to the end.
 """

@@ -1,6 +1,6 @@
 """Train a smaller copy of each network from scratch: the same choices, fewer channels and cells (`Space.narrowed`).
 
-Zoph et al. (arXiv:1707.07012) and NASNet's successors search cells on a narrow, shallow skeleton and enlarge the winner.
+As NASNet does (Zoph et al., arXiv:1707.07012), which searches cells on a small skeleton and enlarges the winner.
 """
 
 from pydantic import Field

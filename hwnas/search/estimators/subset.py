@@ -1,6 +1,7 @@
-"""Train each network from scratch on a fraction of the images, of all classes alike; judge it on the whole search split.
+"""Train each network from scratch on a fraction of the images, of all classes alike.
 
-Every pass is short, so that a network gets more of them for the same cost (by default as much as `early-stop` spends).
+A pass is short, so that a network gets more of them for the same cost (by default as much as `early-stop` spends). All
+are judged on the whole search split.
 """
 
 from pydantic import Field

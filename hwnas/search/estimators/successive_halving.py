@@ -1,11 +1,11 @@
 """Successive halving as the networks come (ASHA, Li et al., arXiv:1810.05934), for a search that asks one by one.
 
-    rungs at r, r·η, r·η², … epochs;  a network goes on from a rung while it is among the best 1/η of all that reached it
+    rungs at r, r·η, r·η², … epochs;  a network goes on from a rung if it is among the best 1/η that reached it
 
 A stopped network's estimate is its accuracy at its last rung: low on purpose, and lower the earlier it was stopped.
-Deviations: the decision is made when a network reaches a rung and is final (the stopping form of the rule), because the
-strategy has been told by then; the first η − 1 at a rung go on, there being nothing to halve. One learning-rate schedule of
-all epochs, as every curve here, so that rungs compare like with like.
+Deviations: the decision is made when a network reaches a rung, and is final (the stopping form of the rule), because
+the strategy is told right after; the first η − 1 at a rung go on, there being nothing to halve. One learning-rate
+schedule over all epochs, so that a rung compares like with like.
 """
 
 from pydantic import Field
