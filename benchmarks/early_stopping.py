@@ -1,35 +1,38 @@
-"""Stopping hopeless trainings in regularized evolution on NAS-Bench-201: what it saves, and what it costs.
+"""Stopping hopeless trainings in regularized evolution on NAS-Bench-201: as good a network for half the epochs?
 
     HWNAS_DATA=DIR python benchmarks/early_stopping.py choose
-    HWNAS_DATA=DIR python benchmarks/early_stopping.py judge --seeds 200 --quantile 0.8
+    HWNAS_DATA=DIR python benchmarks/early_stopping.py judge --seeds 200 --quantile Q
 
-A child is first trained for 12 epochs (the published column: a schedule of its own, so going on costs 200 epochs
-more). It goes on to 200 epochs where its 12-epoch accuracy is at least the `--quantile` of those of all children before
-it (the median stopping rule, with another quantile); the first always do. A stopped child's fitness is what a line
-through the finished ones makes of its 12 epochs, both as −log(1 − accuracy + 0.005). Beside it, by seed, the same
-search that trains every child for 200 epochs and none for 12. `QUERIES` children each; the result is the test accuracy
-of the best fully trained network by validation accuracy.
-choose: quantiles on CIFAR-100, seeds 1000 and up. judge: CIFAR-10 and ImageNet16-120, seeds 0 to n − 1: they chose
-nothing.
+A child is first trained for 12 epochs (the published column: a schedule of its own, so going on costs 200 epochs more).
+It goes on to 200 epochs where its 12-epoch accuracy is at least the `--quantile` of those of all children before it
+(the median stopping rule, with another quantile); the first always do. A stopped child's fitness is what a line through
+the finished ones makes of its 12 epochs, both as −log(1 − accuracy + 0.005). Beside it, by seed, the same search whose
+`CHILDREN` are all trained fully, and none for 12 epochs. The stopping search has either as many children, or as many as
+`SHARE` of that search's epochs pay for. A cell proposed again is not trained again by either. The result is the test
+accuracy of the best fully trained network by validation accuracy.
+choose: CIFAR-10, seeds 1000 and up. judge: three data sets, seeds 0 to n − 1.
 """
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from nasbench201 import TESTS, print_header, table, unconstrained
 
-from hwnas.compare.paired import mean_of
+from hwnas.compare.paired import paired
 from hwnas.core.arch import Arch
 from hwnas.core.journal import Journal, Record
 from hwnas.core.plugins import load
 from hwnas.core.progress import Progress
 from hwnas.search.lookup import look_up
+from hwnas.search.trial import Trial
 
-QUERIES, FIRST, SHORT, FULL = 200, 10, 12, 200
-QUANTILES = (0.5, 0.6, 0.7, 0.8, 0.9)
-CHOICE_SEEDS, CHOICE_COUNT = 1000, 50
+CHILDREN, SHARE, FIRST, SHORT, FULL = 200, 0.5, 10, 12, 200
+MOST_CHILDREN = 2000
+"""A search that only proposes what it knows ends here."""
+KEY = ("data", "quantile", "ends", "seed")
+QUANTILES = (0.7, 0.8, 0.9, 0.95)
+CHOICE_SEEDS, CHOICE_COUNT = 1000, 100
 COLUMNS = {
     "c10": ("c10_valid_acc_12ep", "c10_valid_acc_200ep_seeds"),
     "c100": ("c100_valid_acc_12ep", "c100_valtest_acc_200ep_seeds"),
@@ -43,10 +46,16 @@ class Judge:
 
     def __init__(self, data: str, quantile: float | None) -> None:
         self.short, self.full = (table(column).accuracy for column in COLUMNS[data])
-        self.quantile, self.begun, self.finished = quantile, list[float](), dict[Arch, float]()
-        self.pairs, self.epochs = list[tuple[float, float]](), 0
+        self.quantile, self.epochs = quantile, 0
+        self.fitness, self.finished = dict[Arch, float](), dict[Arch, float]()
+        self.begun, self.pairs = list[float](), list[tuple[float, float]]()
 
     def __call__(self, arch: Arch) -> float:
+        if arch not in self.fitness:
+            self.fitness[arch] = self._trained(arch)
+        return self.fitness[arch]
+
+    def _trained(self, arch: Arch) -> float:
         early = self.short(arch)
         if self.quantile is not None:
             self.epochs += SHORT
@@ -65,49 +74,59 @@ class Judge:
         return float(np.clip(1.005 - np.exp(-np.polyval(line, -np.log(1 - early + 0.005))), 0, 1))
 
 
-def search(data: str, quantile: float | None, seed: int) -> dict[str, object]:
-    plugin = load("strategies", "regularized-evolution")
-    judge: Callable[[Arch], float] = Judge(data, quantile)
-    look_up(plugin(unconstrained(seed), plugin.Settings(trials=QUERIES)), unconstrained(seed), judge, _goes_on)
-    return {"chosen": list(max(judge.finished, key=judge.finished.__getitem__)), "epochs": judge.epochs}
+def search(data: str, quantile: float | None, most_epochs: float | None, seed: int) -> dict[str, object]:
+    """Until it has `CHILDREN`, or no epochs are left for another one."""
+    plugin, judge = load("strategies", "regularized-evolution"), Judge(data, quantile)
+
+    def goes_on(trials: list[Trial]) -> bool:
+        if most_epochs is None:
+            return len(trials) < CHILDREN
+        return judge.epochs + SHORT + FULL <= most_epochs and len(trials) < MOST_CHILDREN
+
+    trials = look_up(plugin(unconstrained(seed), plugin.Settings(trials=CHILDREN)), unconstrained(seed), judge, goes_on)
+    best = max(judge.finished, key=judge.finished.__getitem__)
+    return {"chosen": list(best), "children": len(trials), "epochs": judge.epochs}
 
 
-def _goes_on(trials: list[object]) -> bool:
-    return len(trials) < QUERIES
-
-
-def searches(data: str, quantiles: tuple[float | None, ...], seeds: range, journal: Journal) -> list[Record]:
+def searches(data: str, quantiles: tuple[float, ...], seeds: range, journal: Journal) -> list[Record]:
     """Those that the journal has are taken from there."""
-    cases = [{"data": data, "quantile": q, "seed": seed} for seed in seeds for q in quantiles]
-    key = ("data", "quantile", "seed")
-    done = {tuple(record[name] for name in key): record for record in journal.of("search")}
-    found = []
-    with Progress(f"searches on {data}", len(cases)) as progress:
-        for case in cases:
-            record = done.get(tuple(case.values()))
-            found.append(record or journal.append("search", **case, **search(**case)))
+    done = {tuple(record[name] for name in KEY): record for record in journal.of("search")}
+
+    def found(quantile: float | None, ends: str, seed: int, most_epochs: float | None = None) -> Record:
+        case = dict(zip(KEY, (data, quantile, ends, seed), strict=True))
+        return done.get((data, quantile, ends, seed)) or journal.append(
+            "search", **case, **search(data, quantile, most_epochs, seed)
+        )
+
+    records = []
+    with Progress(f"searches on {data}", len(seeds)) as progress:
+        for seed in seeds:
+            records.append(whole := found(None, "children", seed))
+            for quantile in quantiles:
+                records.append(found(quantile, "children", seed))
+                records.append(found(quantile, "epochs", seed, SHARE * whole["epochs"]))
             progress.advance()
-    return found
+    return records
 
 
 def show(records: list[Record]) -> None:
     """Test accuracies are opened here, when all searches are over."""
     test = table(TESTS[records[0]["data"]])
-
-    def by_seed(quantile: float | None) -> dict[int, tuple[float, int]]:
-        mine = [r for r in records if r["quantile"] == quantile]
-        return {r["seed"]: (100 * test.accuracy(tuple(r["chosen"])), r["epochs"]) for r in mine}
-
-    full = by_seed(None)
-    for quantile in dict.fromkeys(r["quantile"] for r in records):
-        mine = by_seed(quantile)
-        accuracy = np.mean([a for a, _ in mine.values()])
-        saved = mean_of([100 * (1 - epochs / full[seed][1]) for seed, (_, epochs) in mine.items()])
-        loss = mean_of([a - full[seed][0] for seed, (a, _) in mine.items()])
-        name = "every child fully" if quantile is None else f"quantile {quantile:g}"
-        apart = "" if quantile is None or loss is None else loss.text(3, "+")
-        assert saved is not None
-        print(f"| {records[0]['data']} | {name} | {len(mine)} | {accuracy:.2f} | {apart} | {saved.mean:.1f} % |")
+    kinds = dict.fromkeys((r["quantile"], r["ends"]) for r in records)
+    found = {kind: [r for r in records if (r["quantile"], r["ends"]) == kind] for kind in kinds}
+    accuracy = {kind: {r["seed"]: 100 * test.accuracy(tuple(r["chosen"])) for r in rs} for kind, rs in found.items()}
+    full = accuracy[None, "children"]
+    whole = np.mean([r["epochs"] for r in found[None, "children"]])
+    for (quantile, ends), mine in found.items():
+        difference = paired(accuracy[quantile, ends], full)
+        saved = 100 * (1 - np.mean([r["epochs"] for r in mine]) / whole)
+        name = "every child fully" if quantile is None else f"quantile {quantile:g}, as many {ends}"
+        name = name.replace("as many epochs", f"{100 * SHARE:.0f} % of the epochs")
+        apart = "" if quantile is None or difference is None else difference.text(3, "+")
+        children, mean = np.mean([r["children"] for r in mine]), np.mean(list(accuracy[quantile, ends].values()))
+        print(
+            f"| {records[0]['data']} | {name} | {len(mine)} | {children:.0f} | {mean:.2f} | {apart} | {saved:.1f} % |"
+        )
 
 
 def main() -> None:
@@ -119,10 +138,10 @@ def main() -> None:
     o = parser.parse_args()
     journal = Journal(o.out / "searches.jsonl")
     if o.experiment == "choose":
-        found = [searches("c100", (None, *QUANTILES), range(CHOICE_SEEDS, CHOICE_SEEDS + CHOICE_COUNT), journal)]
+        found = [searches("c10", QUANTILES, range(CHOICE_SEEDS, CHOICE_SEEDS + CHOICE_COUNT), journal)]
     else:
-        found = [searches(data, (None, o.quantile), range(o.seeds), journal) for data in ("c10", "in16")]
-    print_header("data", "children", "seeds", "test accuracy %", "− every child fully, paired (90 %)", "epochs saved")
+        found = [searches(data, (o.quantile,), range(o.seeds), journal) for data in COLUMNS]
+    print_header("data", "search", "seeds", "children", "test accuracy %", "− all fully, paired (90 %)", "epochs saved")
     for records in found:
         show(records)
 

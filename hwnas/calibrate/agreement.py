@@ -38,13 +38,13 @@ def agreement(
     top = max(1, round(_TOP * len(a)))
     best = [set(np.argsort(-x, kind="stable")[:top].tolist()) for x in (a, b)]
     inside = [i[0] <= truth <= i[1] for i, truth in zip(intervals, truths, strict=True) if i is not None]
-    rho = 0.0 if _is_constant(a) or _is_constant(b) else float(spearmanr(a, b)[0])
+    rho = 0.0 if _is_constant(a) or _is_constant(b) else float(np.asarray(spearmanr(a, b))[0])
     held = sum(inside) / len(inside) if inside else None
     return Agreement(len(a), _tau(a, b), float(low), float(high), rho, len(best[0] & best[1]) / top, held)
 
 
 def _tau(a: np.ndarray, b: np.ndarray) -> float:
-    return 0.0 if _is_constant(a) or _is_constant(b) else float(kendalltau(a, b)[0])
+    return 0.0 if _is_constant(a) or _is_constant(b) else float(np.asarray(kendalltau(a, b))[0])
 
 
 def _is_constant(values: np.ndarray) -> bool:
