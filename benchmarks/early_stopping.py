@@ -1,7 +1,7 @@
 """Stopping hopeless trainings in regularized evolution on NAS-Bench-201: as good a network for half the epochs?
 
     HWNAS_DATA=DIR python benchmarks/early_stopping.py choose
-    HWNAS_DATA=DIR python benchmarks/early_stopping.py judge --seeds 200 --quantile Q
+    HWNAS_DATA=DIR python benchmarks/early_stopping.py judge --seeds 200 --quantile 0.95
 
 A child is first trained for 12 epochs (the published column: a schedule of its own, so going on costs 200 epochs more).
 It goes on to 200 epochs where its 12-epoch accuracy is at least the `--quantile` of those of all children before it
@@ -10,7 +10,7 @@ the finished ones makes of its 12 epochs, both as −log(1 − accuracy + 0.005)
 `CHILDREN` are all trained fully, and none for 12 epochs. The stopping search has either as many children, or as many as
 `SHARE` of that search's epochs pay for. A cell proposed again is not trained again by either. The result is the test
 accuracy of the best fully trained network by validation accuracy.
-choose: CIFAR-10, seeds 1000 and up. judge: three data sets, seeds 0 to n − 1.
+choose: CIFAR-10, seeds 1000 and up, several quantiles. judge: three data sets, seeds 0 to n − 1, which chose nothing.
 """
 
 import argparse
@@ -35,8 +35,8 @@ QUANTILES = (0.7, 0.8, 0.9, 0.95)
 CHOICE_SEEDS, CHOICE_COUNT = 1000, 100
 COLUMNS = {
     "c10": ("c10_valid_acc_12ep", "c10_valid_acc_200ep_seeds"),
-    "c100": ("c100_valid_acc_12ep", "c100_valtest_acc_200ep_seeds"),
     "in16": ("in16_valid_acc_12ep", "in16_valtest_acc_200ep_seeds"),
+    "c100": ("c100_valid_acc_12ep", "c100_valtest_acc_200ep_seeds"),
 }
 """What stops, and what a full training shows."""
 
@@ -133,17 +133,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=("choose", "judge"))
     parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--quantile", type=float, default=0.8)
+    parser.add_argument("--quantile", type=float, default=0.95)
     parser.add_argument("--out", type=Path, default=Path("runs/early-stopping"))
     o = parser.parse_args()
     journal = Journal(o.out / "searches.jsonl")
-    if o.experiment == "choose":
-        found = [searches("c10", QUANTILES, range(CHOICE_SEEDS, CHOICE_SEEDS + CHOICE_COUNT), journal)]
-    else:
-        found = [searches(data, (o.quantile,), range(o.seeds), journal) for data in COLUMNS]
     print_header("data", "search", "seeds", "children", "test accuracy %", "− all fully, paired (90 %)", "epochs saved")
-    for records in found:
-        show(records)
+    if o.experiment == "choose":
+        show(searches("c10", QUANTILES, range(CHOICE_SEEDS, CHOICE_SEEDS + CHOICE_COUNT), journal))
+    else:
+        for data in COLUMNS:
+            show(searches(data, (o.quantile,), range(o.seeds), journal))
 
 
 if __name__ == "__main__":
