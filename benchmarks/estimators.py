@@ -58,9 +58,15 @@ def columns(file: str) -> dict[str, np.ndarray]:
         return dict(found)
 
 
+def correlations(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Spearman's ρ and Kendall's τ."""
+    rho, tau = np.asarray(spearmanr(estimate, truth))[0], np.asarray(kendalltau(estimate, truth))[0]
+    return float(rho), float(tau)
+
+
 def line(name: str, estimate: np.ndarray, truth: np.ndarray, beside: str = "") -> None:
     known = np.where(np.isfinite(estimate), estimate, -np.inf)
-    rho, tau = spearmanr(known, truth)[0], kendalltau(known, truth)[0]
+    rho, tau = correlations(known, truth)
     print(f"| {name} | {len(truth)} | {rho:.3f} | {tau:.3f} | {beside} |")
 
 
@@ -131,7 +137,7 @@ def predicted(features: np.ndarray, truth: np.ndarray, labels: int) -> Iterator[
         forecasts = Forecast.of_each(features[known], truth[known], features[asked])
         estimate = np.array([forecast.accuracy for forecast in forecasts])
         held = holding(forecasts, truth[asked]) / len(asked)
-        yield spearmanr(estimate, truth[asked])[0], kendalltau(estimate, truth[asked])[0], held
+        yield *correlations(estimate, truth[asked]), held
 
 
 def proxies(data_dir: Path, cells: int, out: Path) -> None:
@@ -157,10 +163,10 @@ def proxies(data_dir: Path, cells: int, out: Path) -> None:
     for name, ours in zip(PROXIES, scores.T, strict=True):
         theirs = curves[THEIRS[name]][places] if name in THEIRS else None
         known = np.isfinite(ours) if theirs is None else np.isfinite(ours) & np.isfinite(theirs)
-        alike = "" if theirs is None else f"{spearmanr(ours[known], theirs[known])[0]:.3f}"
-        beside = "" if theirs is None else f"{spearmanr(theirs[known], truth[known])[0]:.3f}"
-        print(f"| {name} | {known.sum()} | {alike} | {spearmanr(ours[known], truth[known])[0]:.3f} | {beside} |")
-    print(f"| vote of the five | {len(truth)} |  | {spearmanr(ranks(scores), truth)[0]:.3f} |  |")
+        alike = "" if theirs is None else f"{correlations(ours[known], theirs[known])[0]:.3f}"
+        beside = "" if theirs is None else f"{correlations(theirs[known], truth[known])[0]:.3f}"
+        print(f"| {name} | {known.sum()} | {alike} | {correlations(ours[known], truth[known])[0]:.3f} | {beside} |")
+    print(f"| vote of the five | {len(truth)} |  | {correlations(ranks(scores), truth)[0]:.3f} |  |")
 
 
 def first_batch(data_dir: Path) -> tuple[torch.Tensor, torch.Tensor]:
