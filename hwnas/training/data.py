@@ -73,6 +73,11 @@ class Split:
         pixels, labels = self.images.pixels[indices], self.images.labels[indices]
         return torch.from_numpy(pixels).to(self.device), torch.from_numpy(labels).to(self.device)
 
+    def part(self, count: int, seed: int) -> "Split":
+        """`count` of its images, of all classes alike. Raises BadInput where there are too few of one."""
+        kept, _ = _stratified(self.images, np.arange(len(self)), count, seed)
+        return replace(self, images=self.images.take(kept))
+
     def spread(self, count: int) -> Tensor:
         """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""
         indices = np.linspace(0, len(self) - 1, min(count, len(self))).astype(int)
