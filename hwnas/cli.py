@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from hwnas.cli_calibrate import calibrate
 from hwnas.cli_compare import compare
 from hwnas.cli_flags import (
     BudgetText,
@@ -386,6 +387,7 @@ def doctor(as_json: Json = False) -> None:
 
 
 app.command()(compare)
+app.command()(calibrate)
 app.add_typer(table, name="table")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from hwnas.cli_flags import ConfigFile, DataDir, DataName, DryRun, Flag, Json, Out, Quiet, Space, Target
+from hwnas.cli_flags import ConfigFile, DataDir, DataName, DryRun, Flag, Json, Out, Quiet, Space, Target, several
 from hwnas.core.progress import be_quiet
 
 
@@ -37,7 +37,7 @@ def compare(
     be_quiet(quiet)
     flags = overrides(target=target, space=space, data=data, data_dir=data_dir)
     chosen = range(seed, seed + seeds)
-    cells = matrix(flags, config, set_ or (), _several(strategy), _several(budget), chosen, out)
+    cells = matrix(flags, config, set_ or (), several(strategy), several(budget), chosen, out)
     if dry_run:
         typer.echo("\n".join(cell.name for cell in cells.cells) + f"\n# {len(cells.cells)} searches in {cells.path}")
         return
@@ -50,7 +50,3 @@ def compare(
     typer.echo(f"report.html   {write_comparison(compared)}")
     if as_json:
         typer.echo(json.dumps(facts(compared)))
-
-
-def _several(given: list[str] | None) -> list[str]:
-    return [name.strip() for text in given or () for name in text.split(",")]

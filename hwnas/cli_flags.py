@@ -28,3 +28,8 @@ DryRun = Annotated[bool, Flag("--dry-run", help="Say what would be done, and sto
 Json = Annotated[bool, Flag("--json", help="The last line on stdout is one JSON object.")]
 Quiet = Annotated[bool, Flag("--quiet", help="No progress on stderr.")]
 Mismatch = Annotated[bool, Flag("--allow-mismatch", help="Use another device's table; the bundle records it.")]
+
+
+def several(given: list[str] | None) -> list[str]:
+    """The values of an option that may be repeated, or hold several with commas between them."""
+    return [name.strip() for text in given or () for name in text.split(",")]

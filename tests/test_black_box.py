@@ -12,9 +12,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 
 from hwnas.core.arch import Arch
+from hwnas.search.gaussian_process import GaussianProcess
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer
-from hwnas.search.strategies._gaussian_process import GaussianProcess
 from hwnas.search.strategies.guided import Guided, GuidedSettings, distinct_feasible
 from hwnas.search.strategies.local_search import LocalSearch, LocalSearchSettings
 from hwnas.search.strategies.nao import Nao, NaoSettings

@@ -82,6 +82,19 @@ def test_epochs_begin_at_different_places() -> None:
     assert len(starts) > 5 and max(starts) < SPAN
 
 
+@settings(max_examples=40, deadline=None)
+@given(count=st.integers(-1, 30), seed=st.integers(0, 9))
+def test_a_part_is_as_long_as_asked_and_in_a_row(count: int, seed: int) -> None:
+    split = TextSplit(np.arange(800), SPAN)
+    if not 1 <= count <= len(split):
+        with pytest.raises(BadInput, match="no part"):
+            split.part(count, seed)
+        return
+    part = split.part(count, seed)
+    assert len(part) == count and set(torch.diff(part.words).tolist()) <= {1}
+    assert torch.equal(part.words, split.part(count, seed).words)
+
+
 def test_dropout_hangs_on_the_window_alone() -> None:
     net, words = network().train(), torch.randint(WORDS, (2, 6), generator=generator())
     first, same, other = (net(Window(words, noise=noise)) for noise in (1, 1, 2))

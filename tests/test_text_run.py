@@ -150,6 +150,18 @@ def test_a_text_and_a_space_of_images_are_refused(here: Path) -> None:
         assert outcome.code == 2 and f"space {space} reads" in outcome.stderr
 
 
+@pytest.mark.parametrize("estimator", ["subset", "full", "learning-curve"])
+def test_a_search_judges_by_one_over_perplexity(here: Path, estimator: str) -> None:
+    """A network that rates all 13 words alike has 1/13."""
+    with Run(resolve({}, Path("text.yaml"), (f"estimator={estimator}",)), Path(estimator)) as run:
+        assert all(1 / 20 < trial.accuracy < 0.6 for trial in run.search().trials)
+
+
+def test_an_estimator_of_images_is_refused(here: Path) -> None:
+    outcome = hwnas("search", "--config", "text.yaml", "--set", "estimator=zero-cost")
+    assert outcome.code == 2 and "word numbers have no gradient" in outcome.stderr
+
+
 @pytest.mark.parametrize("strategy", ["darts", "enas"])
 def test_a_killed_search_goes_on_to_the_same_end(here: Path, monkeypatch: pytest.MonkeyPatch, strategy: str) -> None:
     values = {key: value for key, value in TEXT.items() if key != "strategy"}

@@ -34,7 +34,7 @@ class Outcome:
     regret: float | None = None
     over_budget: int = 0
     queries: int = 0
-    epochs: int | None = None
+    epochs: float | None = None
     simulated_seconds: float | None = None
     search_seconds: float | None = None
     peak_mib: float | None = None

@@ -58,7 +58,7 @@ class SearchResult:
     trials: list[Trial]
     candidates: list[Trial]
     history: list[dict[str, Any]] = field(default_factory=list)
-    epochs: int | None = None
+    epochs: float | None = None
 
     @property
     def pareto(self) -> list[Trial]:

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from hwnas.core.arch import Arch, ArchSpace
 from hwnas.core.config import Settings
+from hwnas.core.errors import BadInput
 from hwnas.operators import cost
 from hwnas.operators.opspec import OpSpec
 
 Gates = Mapping[int, Mapping[int, Tensor | None]]
 """Choice index → {option to run: its weight, or None for a plain single path}. Options left out do not run."""
+
+_NOT_NARROW = "judge by another estimator: early-stop, subset"
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,13 @@ class Space(ArchSpace, ABC):
         """[n, choices] → [n, features]: what a predictor of accuracy sees. One-hot, unless the space knows better."""
         return one_hot(archs, [len(choice.options) for choice in self.choices])
 
+    def narrowed(self, share: float) -> "Space":
+        """The same choices in a smaller skeleton: about `share` of the channels, and of the cells if it repeats them.
+
+        Raises BadInput where the space does not say how.
+        """
+        raise BadInput(f"the space {type(self).__name__} does not say how it is made smaller", _NOT_NARROW)
+
     def part_of(self, spec: OpSpec) -> OpSpec | None:
         """What a published table may time in its place: several operators together, which every network holds."""
         return None
@@ -129,6 +139,20 @@ class Space(ArchSpace, ABC):
     def macs(self, arch: Arch) -> int:
         """Multiply-accumulates at batch 1."""
         return sum(cost(spec)[2] for spec in self.ops(arch))
+
+
+def fewer_channels(width: int, share: float) -> int:
+    """About `share` of them: a multiple of four, and at least four."""
+    return max(4, 4 * round(width * share / 4))
+
+
+def same_choices(narrowed: Space, whole: Space) -> Space:
+    """`narrowed`. Raises BadInput when rounded widths became equal where they were not: then options came or went."""
+    if narrowed.choices != whole.choices:
+        raise BadInput(
+            f"so few channels change the choices of {type(whole).__name__}: widths become equal", _NOT_NARROW
+        )
+    return narrowed
 
 
 def single_path(arch: Arch) -> Gates:

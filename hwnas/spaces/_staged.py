@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from hwnas.core.arch import Arch, Choice
 from hwnas.operators import output_shape
 from hwnas.operators.opspec import OpSpec
-from hwnas.spaces import Space
+from hwnas.spaces import Space, fewer_channels, same_choices
 from hwnas.spaces._chain import ChainSpace, Slot
 from hwnas.spaces._forms import FormedSettings
 from hwnas.spaces.mobilenet_v2 import MobilenetV2
@@ -107,6 +107,13 @@ class StagedSpace(ChainSpace):
             choice.options.index(self.usual) if self.usual in choice.options else len(choice.options) - 1
             for choice in self.choices
         )
+
+    def narrowed(self, share: float) -> Space:
+        s = self.settings
+        fewer = {name: fewer_channels(getattr(s, name), share) for name in ("stem_width", "head_width")}
+        widths = tuple(fewer_channels(width, share) for width in s.widths)
+        small = s.model_copy(update=fewer | {"widths": widths})
+        return same_choices(type(self)(small, self.input_shape[0], self.classes), self)
 
     def baseline(self) -> Space:
         """Real MobileNetV2 at this resolution, by width multiplier."""

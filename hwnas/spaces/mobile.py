@@ -12,7 +12,7 @@ from hwnas.core.arch import Arch, Choice
 from hwnas.core.config import Settings
 from hwnas.operators import output_shape
 from hwnas.operators.opspec import OpSpec
-from hwnas.spaces import Space
+from hwnas.spaces import Space, fewer_channels, same_choices
 from hwnas.spaces._chain import ChainSpace, Slot
 from hwnas.spaces.mobilenet_v2 import MobilenetV2
 
@@ -111,6 +111,15 @@ class Mobile(ChainSpace):
         """MobileNetV2's choice in this skeleton: the smallest kernel and the largest expansion in every block."""
         label = f"mbconv{min(self.settings.kernels)}_{max(self.settings.expansions)}"
         return tuple(choice.options.index(label) for choice in self.choices)
+
+    def narrowed(self, share: float) -> Space:
+        s = self.settings
+        if self._stem or self._head:
+            return super().narrowed(share)  # an operator of your own has channels of its own
+        fewer = {name: fewer_channels(getattr(s, name), share) for name in ("stem_width", "first_width", "head_width")}
+        widths = tuple(fewer_channels(width, share) for width in s.widths)
+        small = s.model_copy(update=fewer | {"widths": widths})
+        return same_choices(type(self)(small, self.input_shape[0], self.classes), self)
 
     def baseline(self) -> Space:
         """Real MobileNetV2 at this resolution, by width multiplier."""

@@ -19,7 +19,7 @@ from hwnas.core.arch import Arch, Choice
 from hwnas.core.config import Settings
 from hwnas.operators import build, output_shape
 from hwnas.operators.opspec import OpSpec
-from hwnas.spaces import Conditional, Gates, Space
+from hwnas.spaces import Conditional, Gates, Space, fewer_channels
 from hwnas.spaces import _cell201 as cell201
 from hwnas.spaces._cell201 import EDGES, NONE, OPERATORS
 from hwnas.spaces._chain import mix
@@ -102,6 +102,13 @@ class Nasbench201(Space):
 
     def baseline(self) -> "Space | None":
         return None
+
+    def narrowed(self, share: float) -> Space:
+        fewer = {
+            "width": fewer_channels(self.settings.width, share),
+            "cells": max(1, round(share * self.settings.cells)),
+        }
+        return Nasbench201(self.settings.model_copy(update=fewer), self.input_shape[0], self.classes)
 
     def function(self, arch: Arch) -> Hashable:
         return cell201.function(arch)

@@ -58,6 +58,10 @@ class Split(ABC):
         """All of it once, to judge a network by."""
 
     @abstractmethod
+    def part(self, count: int, seed: int) -> "Split":
+        """One of that length. Raises BadInput where that cannot be."""
+
+    @abstractmethod
     def first(self, count: int) -> Any:
         """Inputs of the first `count` samples."""
 
@@ -135,6 +139,11 @@ class ImageSplit(Split):
 
     def origins(self, count: int) -> dict[str, Tensor]:
         return {"pixels": torch.from_numpy(self.images.pixels[:count])}
+
+    def part(self, count: int, seed: int) -> "ImageSplit":
+        """Of all classes alike. Raises BadInput where there are too few of one."""
+        kept, _ = _stratified(self.images, np.arange(len(self)), count, seed)
+        return replace(self, images=self.images.take(kept))
 
     def spread(self, count: int) -> Tensor:
         """`count` images, or all, evenly spread over the split (files may be sorted by class), as network inputs."""

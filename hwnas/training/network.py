@@ -1,6 +1,6 @@
-"""Training and judging one network: one plain loop."""
+"""Training and judging one network: one plain loop, which a looker-on may leave after any epoch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from math import exp, log
 from pathlib import Path
@@ -57,6 +57,36 @@ def train(
     """Train in place and return the network in eval mode. `path`: the checkpoint, written after every epoch. `told`:
     called before that; what it raises ends the training.
 
+    Raises Diverged.
+    """
+    epochs = train_by_epoch(network, split, recipe, device, seed, label, path, loss, distillation, told)
+    with Progress(label, recipe.epochs, done=next(epochs).number) as progress:
+        for _ in epochs:
+            progress.advance()
+    return network.eval()
+
+
+class Done(NamedTuple):
+    """`number` epochs are done. `training_accuracy`: of the last one's batches as they were trained on, a fraction."""
+
+    number: int
+    training_accuracy: float
+
+
+def train_by_epoch(
+    network: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    device: Device,
+    seed: int,
+    label: str,
+    path: Path | None = None,
+    loss: Loss | None = None,
+    distillation: Distillation | None = None,
+    told: Callable[[Epoch], object] | None = None,
+) -> Iterator[Done]:
+    """As `train`, for one who looks on after every epoch and may stop. First what the checkpoint holds is yielded.
+
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
     same weights. Raises Diverged.
     """
@@ -64,37 +94,43 @@ def train(
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_of(network, recipe)
     average = average_of(network, recipe)
-    start = _resume(path, network, optimizer, average)
+    done = _resume(path, network, optimizer, average)
+    if done.number < recipe.epochs:
+        yield done
     steps_per_epoch = len(split) // recipe.batch_size
-    with Progress(label, recipe.epochs, done=start) as progress:
-        for epoch in range(start, recipe.epochs):
-            generator = torch.Generator().manual_seed(derive(seed, "epoch", epoch))
-            network.train()
-            total = torch.zeros((), dtype=torch.float64)
-            for i, batch in enumerate(split.epoch(recipe.batch_size, generator)):
-                set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
-                step = _step(network, batch, loss, optimizer, recipe, device, distillation)
-                total += step.hard.cpu()
-                if not torch.isfinite(step.loss):
-                    raise Diverged(
-                        f"{label}: the loss became {step.loss.item()} in epoch {epoch + 1}",
-                        "lower the rate: --set training.learning_rate=...",
-                    )
-                if average:
-                    average.update(network)
+    for epoch in range(done.number, recipe.epochs):
+        generator = torch.Generator().manual_seed(derive(seed, "epoch", epoch))
+        network.train()
+        total, asked = torch.zeros((), dtype=torch.float64), 0
+        right = torch.zeros((), dtype=torch.long, device=device.torch)
+        for i, batch in enumerate(split.epoch(recipe.batch_size, generator)):
+            set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
+            step = _step(network, batch, loss, optimizer, recipe, device, distillation)
+            total += step.hard.cpu()
+            right += (step.logits.argmax(1) == batch[1].to(device.torch)).sum()
+            asked += len(batch[1])
+            if not torch.isfinite(step.loss):
+                raise Diverged(
+                    f"{label}: the loss became {step.loss.item()} in epoch {epoch + 1}",
+                    "lower the rate: --set training.learning_rate=...",
+                )
             if average:
-                average.epoch_done(network, lambda: _guide_loss(network, split, device))
-            if told:
-                chance = loss(torch.zeros_like(step.logits), batch[1].to(device.torch))
-                told(Epoch(epoch, float(total) / steps_per_epoch, float(chance), optimizer.param_groups[0]["lr"]))
-            if path:
-                _save(path, network, optimizer, average, epoch + 1)
-            progress.advance()
+                average.update(network)
+        if average:
+            average.epoch_done(network, lambda: _guide_loss(network, split, device))
+        if told:
+            chance = loss(torch.zeros_like(step.logits), batch[1].to(device.torch))
+            told(Epoch(epoch, float(total) / steps_per_epoch, float(chance), optimizer.param_groups[0]["lr"]))
+        done = Done(epoch + 1, int(right) / asked)
+        if path:
+            _save(path, network, optimizer, average, done)
+        if done.number < recipe.epochs:
+            yield done
     if average:
         average.apply(network)
         generator = torch.Generator().manual_seed(derive(seed, "average"))
         reestimate(network, batch_norms(network), (x for x, _ in split.epoch(recipe.batch_size, generator)), device)
-    return network.eval()
+    yield done
 
 
 class _Step(NamedTuple):
@@ -159,20 +195,20 @@ def perplexity(network: nn.Module, batches: Iterable[Batch], device: Device) -> 
     return exp(nats / total)
 
 
-def _save(path: Path, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None, epoch: int) -> None:
+def _save(path: Path, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None, done: Done) -> None:
     groups = {"model": network.state_dict(), "momentum": checkpoint.momentum_of(optimizer, network)}
     if average:
         groups["average"] = average.weights
-    checkpoint.save(path, groups, {"epoch": epoch} | (average.facts() if average else {}))
+    facts = {"epoch": done.number, "training_accuracy": done.training_accuracy}
+    checkpoint.save(path, groups, facts | (average.facts() if average else {}))
 
 
-def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None) -> int:
-    """Epochs already done."""
+def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None) -> Done:
     if path is None or not path.exists():
-        return 0
+        return Done(0, 0.0)
     groups, facts = checkpoint.load(path)
     network.load_state_dict(groups["model"])
     checkpoint.restore_momentum(optimizer, network, groups.get("momentum", {}))
     if average:
         average.load(groups["average"], facts)
-    return int(facts["epoch"])
+    return Done(facts["epoch"], facts["training_accuracy"])

@@ -61,6 +61,15 @@ class TextSplit(Split):
     def _rows(self) -> int:
         return min(_ROWS, max(1, len(self.words) - 1))
 
+    def part(self, count: int, seed: int) -> "TextSplit":
+        """Words that follow one another."""
+        words = (count + 1) * self.span + 1
+        if count < 1 or words > len(self.words):
+            raise BadInput(f"a text of {len(self.words)} words has no part of {count} windows of {self.span}")
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        start = int(torch.randint(len(self.words) - words + 1, (1,), generator=generator))
+        return TextSplit(self.words[start : start + words].numpy(), self.span, self.guide)
+
     def first(self, count: int) -> Window:
         return Window(self.words[None, :count])
 

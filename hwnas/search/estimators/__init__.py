@@ -17,8 +17,9 @@ from hwnas.training.settings import Recipe
 
 @dataclass(frozen=True)
 class Means:
-    """What an estimator may use. `trials`: how many architectures it will be asked about; all of them together should
-    train no longer than `recipe.epochs`. It sees the weights and search splits; the test split is sealed."""
+    """What an estimator may use. `trials`: how many architectures it will be asked about. A full training is
+    `recipe.epochs`: an estimator that squeezes the schedule shares them among its trials, one that keeps it trains each
+    network for up to as many. It sees the weights and search splits; the test split is sealed."""
 
     space: Space
     data: Data
@@ -29,11 +30,20 @@ class Means:
     checkpoints: Path
     loss: Loss | None = None
 
+    @property
+    def epochs_each(self) -> int:
+        """One trial's share of the recipe's epochs."""
+        return max(1, self.recipe.epochs // self.trials)
+
 
 class Estimator(ABC):
     Settings: ClassVar[type[Settings]]
     looks_up: ClassVar[bool] = False
     """Whether it knows the answers without data and weights, of `means` only the space."""
+    lessons: int = 0
+    """So many of its first questions it answers by a full training, to learn from."""
+    seconds_found: float = 0.0
+    """Of trainings that it did not repeat, because `means.checkpoints` held their outcome."""
 
     @abstractmethod
     def __init__(self, means: Means, settings: Any) -> None: ...
@@ -43,12 +53,22 @@ class Estimator(ABC):
 
     @abstractmethod
     def accuracy(self, arch: Arch) -> float:
-        """Estimated fraction right on the search split, 0 to 1."""
+        """Estimated fraction right on the search split, 0 to 1. What ranks without being an accuracy says so.
+
+
+        One that learns from its questions keeps what it learned in `means.checkpoints`: a resumed search asks only for
+        the rest, and gets the answers that it would have got.
+        """
 
     def raised(self, arch: Arch, upbringing: Upbringing) -> float:
         """As `accuracy`, of a network whose training its strategy decides. What does not train has no use for that."""
         return self.accuracy(arch)
 
-    def epochs(self, queries: int) -> int | None:
-        """Trained for so many questions, all networks together; None where nothing is trained here."""
+    def interval_90(self, arch: Arch) -> tuple[float, float] | None:
+        """Where a full training of a network that it was asked about would end; None where it does not say."""
+        return None
+
+    def epochs(self, queries: int) -> float | None:
+        """Trained for so many questions, all networks together, in epochs of the full data and full-size networks;
+        None where nothing is trained here."""
         return None

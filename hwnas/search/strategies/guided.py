@@ -1,6 +1,6 @@
 """Ours: few queries, each the one that promises most under the hard budget.
 
-A Gaussian process (`_gaussian_process.py`) predicts z = −log(best accuracy so far − accuracy + ρ) from what the space
+A Gaussian process (`gaussian_process.py`) predicts z = −log(best accuracy so far − accuracy + ρ) from what the space
 says of its networks (`Space.features`): the logarithm looks closely at the best, where the choice falls, and hardly at
 the rest. The next query is the feasible network of the largest expected improvement
     E[max(0, z − z_best)] = σ·(u·Φ(u) + φ(u)),    u = (μ − z_best)/σ      (Jones et al. 1998; BANANAS, arXiv:1910.11858)
@@ -22,9 +22,9 @@ from sklearn.linear_model import Ridge
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
 from hwnas.core.seeds import stream
+from hwnas.search.gaussian_process import GaussianProcess
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Proposer
-from hwnas.search.strategies._gaussian_process import GaussianProcess
 from hwnas.search.trial import Trial, ranked
 from hwnas.spaces import every_arch, one_hot
 

@@ -32,6 +32,8 @@ class GaussianProcess:
         """L⁻¹K."""
         self._factor = np.empty((0, 0))
         self._length, self._noise, self._fitted = 1.0, 0.1, 0
+        self.noise_deviation = 0.0
+        """Of one observation around the function, as of the last posterior."""
 
     def observe(self, candidate: int) -> None:
         if len(self._observed) == len(self._distances):
@@ -51,8 +53,9 @@ class GaussianProcess:
         for number in range(len(self._factor), n):
             self._append(number)
         weights = solve_triangular(self._factor, targets, lower=True)
-        variance = np.maximum(self._variance, 1e-9) * max(weights @ weights, 1e-9) / n
-        return weights @ self._rows[:n], np.sqrt(variance)
+        scale = max(weights @ weights, 1e-9) / n
+        self.noise_deviation = float(np.sqrt(scale * self._noise))
+        return weights @ self._rows[:n], np.sqrt(np.maximum(self._variance, 1e-9) * scale)
 
     def _refit(self, targets: np.ndarray) -> None:
         self._fitted = n = len(targets)
