@@ -26,7 +26,6 @@ from hwnas.training.supernet import SharedWeights
 
 TEXT = {
     "budget": "1000ms",
-    "also_on": [{"target": "cpu-torch", "budget": "1000ms"}],
     "space": {"name": "rnn-cell", "hidden": 8, "nodes": [1, 2]},
     "data": {"name": "ptb", "dir": "text"},
     "strategy": {"name": "random", "trials": 2},
@@ -71,6 +70,17 @@ def test_a_run_says_perplexity_beside_accuracy(done: Path) -> None:
         assert 1 < network["perplexity"] < 50 and 0 < network["accuracy"] < 1
         assert network["measured_ms"]["median"] > 0
     assert result["within_budget"] and result["reference_scaled"]["space"] == "lstm"
+
+
+@pytest.mark.slow
+def test_one_network_for_two_targets(here: Path) -> None:
+    targets = ("--target", "cpu", "--target", "cpu-torch", "--budget", "1000ms")
+    outcome = hwnas("run", "--config", "text.yaml", "--out", "both", *targets)
+    assert outcome.code == 0, outcome.stderr
+    result = json.loads(Path("both/result.json").read_text())
+    (there,) = result["also_on"]
+    assert there["perplexity"] == result["perplexity"] and there["measured_ms"] != result["measured_ms"]
+    assert verify_bundle(Path("both/bundle-cpu-torch")).ok and outcome.stdout.count("test perplexity: winner") == 2
 
 
 def test_the_bundle_verifies_and_reads_words_one_by_one(done: Path) -> None:
