@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,17 @@ from small_data import write_text
 
 from hwnas.core.config import PluginSettings
 from hwnas.core.errors import BadInput
+from hwnas.deploy.measure import measure
 from hwnas.deploy.parity import compare
 from hwnas.deploy.verify import verify_bundle
 from hwnas.devices import open_runtime
 from hwnas.exporters.onnx import Onnx
+from hwnas.latency.protocol import Protocol
 from hwnas.run.config import resolve
 from hwnas.run.stages import Run
 from hwnas.training.supernet import SharedWeights
 
+QUICK = Protocol(rounds=2, extra_rounds=0, turn_ms=0.5, min_samples=2, warmup_runs=1)
 TEXT = {
     "budget": "1000ms",
     "space": {"name": "rnn-cell", "hidden": 8, "nodes": [1, 2]},
@@ -32,11 +36,7 @@ TEXT = {
     "search": {"epochs": 2, "batch_size": 4},
     "training": {"epochs": 1, "batch_size": 4},
     "compute": {"device": "cpu", "threads": 1},
-    "profile": {
-        "fitted": 8,
-        "held_out": 4,
-        "protocol": {"rounds": 2, "extra_rounds": 0, "turn_ms": 0.5, "min_samples": 2, "warmup_runs": 1},
-    },
+    "profile": {"fitted": 8, "held_out": 4, "protocol": QUICK.model_dump()},
 }
 
 
@@ -46,6 +46,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("text run")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("hwnas.run.networks._QUICK", QUICK)
+        patch.setattr("hwnas.run.final.measure", partial(measure, protocol=QUICK))
         Path("text").mkdir()
         write_text(Path("text"), words=12, lines=30)
         Path("text.yaml").write_text(yaml.safe_dump(TEXT))
