@@ -86,3 +86,12 @@ def test_the_published_files() -> None:
     assert np.bincount(raw.train.labels).tolist() == [6000] * 10
     assert np.bincount(raw.test.labels).tolist() == [1000] * 10
     assert raw.train.pixels.mean() / 255 == pytest.approx(0.2860, abs=1e-4)
+
+
+def test_what_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwnas.training.datasets.fashion_mnist._MOST_BYTES", 1 << 20)
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(bytes((1 << 20) + 1)))
+    assert path.stat().st_size < 5000
+    with pytest.raises(BadInput, match="unpacks to more than 1 MiB"):
+        read_idx(path)

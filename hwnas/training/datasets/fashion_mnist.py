@@ -14,6 +14,10 @@ from hwnas.training.datasets import Dataset, Images, RawData, require
 CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
+_MOST_BYTES = 256 << 20
+"""Unpacked; the largest file of this form, a training set's images, has 45 MiB. A small one may unpack to anything."""
+
+
 class FashionMnistSettings(Settings):
     dir: Path | None = None
 
@@ -36,10 +40,12 @@ class FashionMnist(Dataset):
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """A gzipped idx file of unsigned bytes. Raises BadInput when it is missing, torn or of another type."""
+    """A gzipped idx file of unsigned bytes. Raises BadInput when it is missing, torn, too large or of another type."""
     try:
         with gzip.open(path) as file:
-            data = file.read()
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
         zeros, kind, dimensions = struct.unpack(">HBB", data[:4])
         shape = struct.unpack(f">{dimensions}I", data[4 : 4 + 4 * dimensions])
         if zeros != 0 or kind != 0x08:
