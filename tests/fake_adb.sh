@@ -1,7 +1,7 @@
 #!/bin/sh
 # Stands in for `adb`. $FAKE_ADB is a folder: `root` is the device's disk; the files `hang`, `dead`, `unauthorized` and
 # `output` say how it misbehaves; `reboot_at` names the benchmark call at which it reboots, `away` counts the commands
-# that it then misses, and `hot` those until it has cooled.
+# that it then misses, and `hot` those until it has cooled. A run takes as long as `output` says, or it is refused.
 d=$FAKE_ADB
 echo "$3" >> "$d/commands"
 shift 2 # -s SERIAL
@@ -26,7 +26,7 @@ case "$1 $2" in
         rm "$d/reboot_at"; rm -rf "$d/root/data/local/tmp/"*; echo 4 > "$d/away"
         echo "error: closed" >&2; exit 255
     fi
-    [ -e "$d/output" ] && { cat "$d/output"; exit "$(cat "$d/exit" 2>/dev/null || echo 0)"; }
+    [ -e "$d/output" ] && { sleep 0.01; cat "$d/output"; exit "$(cat "$d/exit" 2>/dev/null || echo 0)"; }
     runs=$(echo "$2" | sed -n 's/.*-r \([0-9]*\).*/\1/p')
     us=$((20 + $(wc -c < "$d/root${2##* }") / 200))
     i=0; while [ $i -lt "$runs" ]; do i=$((i + 1)); printf 'iteration:%d,time_cost:0.%06d\n' $i $us; done ;;

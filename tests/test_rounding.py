@@ -47,7 +47,10 @@ def test_it_computes_what_the_file_computes(network: nn.Module, form: Int8Form, 
         exact = network(images).numpy()
     error = np.abs(ours - theirs)
     assert error.mean() < 0.25 * np.abs(exact - theirs).mean() or error.mean() < 1e-3
-    assert (ours.argmax(1) == theirs.argmax(1)).mean() >= 0.97
+    first, second = np.sort(theirs, 1)[:, :-3:-1].T
+    clear = first - second > 16 * error.mean()
+    assert clear.mean() > 0.5
+    assert (ours.argmax(1) == theirs.argmax(1))[clear].all()
 
 
 def test_values_are_on_the_grid_and_gradients_pass_straight_through() -> None:
