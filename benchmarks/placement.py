@@ -1,5 +1,5 @@
 """Does it matter what a process timed before? The same networks, timed in fresh processes and in ones that had timed
-(and freed) every operator of the space before, as a profile does.
+(and freed) every operator of the space before. The answer is why a profile gives each of its parts a new process.
 
     OMP_NUM_THREADS=1 python benchmarks/placement.py --target litert-int8 --repeats 4
 
@@ -18,24 +18,35 @@ from fidelity import DATA, standard_space
 
 from hwnas.core.machine import cpu_name
 from hwnas.core.target import load_target
-from hwnas.deploy.measure import measure
 from hwnas.devices import open_runtime
 from hwnas.latency.graphs import network_graph, operator_graph
 from hwnas.latency.profiler import specs_of
 from hwnas.latency.protocol import Protocol
+from hwnas.latency.statistics import Timing
+from hwnas.latency.timing import Measuring
+from hwnas.runtimes import Runtime
 
 KINDS = ("fresh", "after operators")
 
 
 def once(space_name: str, target_name: str, kind: str, networks: int) -> dict[str, float]:
     """Network → median ms, timed in this process."""
-    space, target = standard_space(space_name), load_target(target_name)
-    runtime, rng = open_runtime(target), Random(0)
+    space = standard_space(space_name)
+    runtime, rng = open_runtime(load_target(target_name)), Random(0)
     if kind != "fresh":
-        measure({str(spec): operator_graph(spec, runtime) for spec in specs_of(space)}, target, 0, Protocol())
+        timed({str(spec): operator_graph(spec, runtime) for spec in specs_of(space)}, runtime)
     archs = sorted({space.random(rng) for _ in range(networks)})
-    graphs = {str(arch): network_graph(space, arch, runtime) for arch in archs}
-    return {name: m.median for name, m in measure(graphs, target, 1, Protocol()).items()}
+    timings = timed({str(arch): network_graph(space, arch, runtime) for arch in archs}, runtime)
+    return {name: timing.median_ms for name, timing in timings.items()}
+
+
+def timed(graphs: dict[str, bytes], runtime: Runtime) -> dict[str, Timing]:
+    """As a profile does, but here."""
+    sessions = {name: runtime.load(graph) for name, graph in graphs.items()}
+    timings = Measuring(sessions, Protocol(), Random(1)).run("placement")
+    for session in sessions.values():
+        session.close()
+    return timings
 
 
 def in_a_process(options: argparse.Namespace, kind: str) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The formats that a bundle holds, and what each computes: on the target, on this machine, or nowhere here."""
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.plugins import load, names
 from hwnas.core.target import Target
 from hwnas.deploy.answers import Answers, answers
-from hwnas.deploy.apart import answers_apart
 from hwnas.devices import open_runtime
+from hwnas.devices.apart import Apart
 from hwnas.exporters import Exporter
 
 
@@ -31,13 +32,11 @@ class Format:
         """The deployed file answers on the target, others on this machine. Raises BadInput, Unavailable."""
         here = target if self.deployed else self.exporter.runs_on(target)
         runtime = open_runtime(here)
-        if not self.filename.endswith(".onnx"):
-            return answers_apart(here, self.files, inputs, alone)
-        session = runtime.load(self.files[self.filename])
-        try:
-            return answers(session, inputs, alone)
-        finally:
-            session.close()
+        if self.filename.endswith(".onnx"):
+            with closing(runtime.load(self.files[self.filename])) as session:
+                return answers(session, inputs, alone)
+        with closing(Apart(here)) as apart:
+            return answers(apart.load_exported(*self.files.values()), inputs, alone)
 
 
 def open_formats(

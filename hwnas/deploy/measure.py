@@ -13,6 +13,7 @@ from hwnas.deploy.energy import energies_mj
 from hwnas.deploy.manifest import MOST_BYTES, read_regular
 from hwnas.deploy.structure import require_alone
 from hwnas.devices import open_runtime
+from hwnas.devices.apart import fresh
 from hwnas.formats.precision import precision_of
 from hwnas.latency.fingerprint import fingerprint
 from hwnas.latency.protocol import Protocol
@@ -80,12 +81,12 @@ def time_rounds(
     models: Mapping[str, bytes], target: Target, seed: int, protocol: Protocol = PROTOCOL
 ) -> dict[str, list[list[int]]]:
     """Nanoseconds of every run, one list a round. Raises as `measure` does."""
-    runtime = open_runtime(target)
-    sessions = {name: runtime.load(model) for name, model in models.items()}
-    try:
-        measuring = Measuring(sessions, protocol, stream(seed, "measure", *models))
-        measuring.run(f"measure on {target.name}")
-    finally:
-        for session in sessions.values():
-            session.close()
+    with fresh(open_runtime(target)) as runtime:
+        sessions = {name: runtime.load(model) for name, model in models.items()}
+        try:
+            measuring = Measuring(sessions, protocol, stream(seed, "measure", *models))
+            measuring.run(f"measure on {target.name}")
+        finally:
+            for session in sessions.values():
+                session.close()
     return {name: list(rounds.values()) for name, rounds in measuring.rounds.items()}

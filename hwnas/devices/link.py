@@ -1,21 +1,22 @@
 """A conversation with the worker on a device: a JSON line each way, a request's bytes behind it, a limit on time."""
 
+import base64
+import binascii
 import json
 import weakref
 from contextlib import suppress
+from math import prod
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import ValidationError
+import numpy as np
+from pydantic import Field, ValidationError
 
 from hwnas.core.config import Settings
-from hwnas.core.errors import BadInput, Unavailable
-from hwnas.devices.elsewhere import Text
+from hwnas.core.errors import BadInput, HwnasError, Unavailable
+from hwnas.devices.elsewhere import Nanoseconds, Text
 from hwnas.devices.process import Process, Tail, killed_after, printable, start
 from hwnas.devices.process import end as kill
-
-MOST_LINE_BYTES = 8 << 20
-"""Of a reply: a million samples. What is longer is refused without being read."""
 
 
 class Lost(Exception):
@@ -27,13 +28,37 @@ class Fault(Settings):
 
     fault: Literal["absent", "refused"]
     text: Text
+    mend: Text = ""
 
 
-S = TypeVar("S", bound=Settings)
+class Nothing(Settings):
+    """The answer to what only had to be done."""
+
+
+class Samples(Settings):
+    samples_ns: list[Nanoseconds]
+
+
+class Outputs(Settings):
+    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=8)]
+    float32: str
+
+    def array(self) -> np.ndarray:
+        """Raises ValueError when there are more or fewer values than the shape holds."""
+        content = base64.b64decode(self.float32, validate=True)
+        if len(content) != 4 * prod(self.shape):
+            raise binascii.Error(f"{len(content)} bytes are not a {self.shape} of float32")
+        return np.frombuffer(content, np.float32).reshape(self.shape)
+
+
+Reply = TypeVar("Reply", bound=Settings)
 
 
 class Link:
     """A running worker. `where` names it in messages; `greeting` is what its command reads first."""
+
+    most_line_bytes: ClassVar[int] = 8 << 20
+    """Of a reply: a million samples. What is longer is refused without being read."""
 
     def __init__(self, where: str, command: list[str], greeting: bytes) -> None:
         self.where, self.greeting = where, greeting
@@ -42,7 +67,7 @@ class Link:
         self.loaded: set[str] = set()
         self.close = weakref.finalize(self, _close, self.process)
 
-    def ask(self, reply: type[S], end: float, do: str, payload: bytes = b"", **fields: Any) -> S:
+    def ask(self, reply: type[Reply], end: float, do: str, payload: bytes = b"", **fields: Any) -> Reply:
         """An answer before `end` (of `monotonic`). Raises Lost; BadInput when the device's runtime refuses the graph;
         Unavailable when that runtime is not there, or when what comes back is no answer.
         """
@@ -55,27 +80,28 @@ class Link:
             try:
                 self.process.stdin.write(greeting + request + payload)
                 self.process.stdin.flush()
-                line = self.process.stdout.readline(MOST_LINE_BYTES + 1)
+                line = self.process.stdout.readline(self.most_line_bytes + 1)
             except OSError as error:
                 raise self._lost(late) from error
         if not line.endswith(b"\n"):
-            raise self._liar("a line without end") if len(line) > MOST_LINE_BYTES else self._lost(late)
+            raise self._liar("a line without end") if len(line) > self.most_line_bytes else self._lost(late)
         return self._parsed(reply, line)
 
-    def _parsed(self, reply: type[S], line: bytes) -> S:
+    def _parsed(self, reply: type[Reply], line: bytes) -> Reply:
         try:
             found = (Fault if line.startswith(b'{"fault"') else reply).model_validate_json(line, strict=True)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise self._liar(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
         if isinstance(found, Fault):
-            if found.fault == "refused":
-                raise BadInput(f"{self.where} refuses the model: {found.text}")
-            raise Unavailable(
-                f"{self.where}: {found.text}",
-                "install it there, or name the Python that has it: `options: {python: …}`",
-            )
+            raise self.error(found)
         return found
+
+    def error(self, fault: Fault) -> HwnasError:
+        if fault.fault == "refused":
+            return BadInput(f"{self.where} refuses the model: {fault.text}")
+        mend = "install it there, or name the Python that has it: `options: {python: …}`"
+        return Unavailable(f"{self.where}: {fault.text}", mend)
 
     def _lost(self, late: list[bool]) -> Lost:
         self.close()

@@ -3,14 +3,11 @@
 Nothing is installed there: the worker is sent to the device's Python each time, and checked before it runs.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import count
-from math import prod
 from time import monotonic, perf_counter_ns, sleep
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import Field
@@ -19,8 +16,8 @@ from hwnas.core.config import Settings
 from hwnas.core.errors import Unavailable
 from hwnas.core.target import Target
 from hwnas.devices.aboard import as_stdin, require
-from hwnas.devices.elsewhere import Elsewhere, Identity, Nanoseconds, State, check_identity, fault_of_turn
-from hwnas.devices.link import Link, Lost
+from hwnas.devices.elsewhere import Elsewhere, Identity, State, check_identity, fault_of_turn
+from hwnas.devices.link import Link, Lost, Nothing, Outputs, Samples
 from hwnas.devices.secure_shell import command, explained
 from hwnas.runtimes import Session
 
@@ -33,19 +30,6 @@ _CLOCK_SLACK = 1.01
 class Opened(Settings):
     identity: Identity
     state: State
-
-
-class Nothing(Settings):
-    """The answer to what only had to be done."""
-
-
-class Samples(Settings):
-    samples_ns: list[Nanoseconds]
-
-
-class Outputs(Settings):
-    shape: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1, max_length=8)]
-    float32: str
 
 
 class SshOptions(Settings):
@@ -159,12 +143,9 @@ class _SshSession(Session):
         x = np.ascontiguousarray(inputs, dtype=np.float32)
         outputs = self._ask(Outputs, "infer", x.tobytes(), shape=list(x.shape))
         try:
-            content = base64.b64decode(outputs.float32, validate=True)
-            if len(content) != 4 * prod(outputs.shape):
-                raise binascii.Error(f"{len(content)} bytes are not a {outputs.shape} of float32")
-        except binascii.Error as error:
+            return outputs.array()
+        except ValueError as error:
             raise Unavailable(f"{self._runtime.target.host} sent no valid outputs ({error}): refused") from error
-        return np.frombuffer(content, np.float32).reshape(outputs.shape)
 
     def close(self) -> None:
         link, self._model = self._runtime.link, b""

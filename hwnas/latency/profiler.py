@@ -20,6 +20,7 @@ from hwnas.core.progress import Progress, say, warn
 from hwnas.core.seeds import stream
 from hwnas.core.target import Target
 from hwnas.devices import open_runtime
+from hwnas.devices.apart import Loader, fresh
 from hwnas.latency.additive import Additive
 from hwnas.latency.calibration import calibrate
 from hwnas.latency.fingerprint import fingerprint
@@ -201,11 +202,17 @@ class Profiler:
     def _measure(
         self, label: str, graphs: Iterable[tuple[str, Callable[[], bytes]]], turns: Turns
     ) -> tuple[dict[str, Timing], float, set[str]]:
-        graphs, start = list(graphs), monotonic()
+        with fresh(self.runtime) as runtime:
+            return self._measure_by(runtime, label, list(graphs), turns)
+
+    def _measure_by(
+        self, runtime: Loader, label: str, graphs: list[tuple[str, Callable[[], bytes]]], turns: Turns
+    ) -> tuple[dict[str, Timing], float, set[str]]:
+        start = monotonic()
         with Progress(f"{label}: preparing", len(graphs)) as progress:
             sessions = {}
             for key, graph in graphs:
-                sessions[key] = self.runtime.load(graph())
+                sessions[key] = runtime.load(graph())
                 progress.advance()
         ready = monotonic()
         rng = stream(self.settings.seed, "order", label)
