@@ -32,7 +32,7 @@ from hwnas.testing.space import perturbed
 
 FORMATS = ("onnx", "onnx-fp16", "onnx-int8", "openvino", "openvino-fp16", "openvino-int8")
 BUILT = ("tensorrt", "tensorrt-fp16", "tensorrt-int8")
-SPACES = ("mobile", "mobilenet-v2", "fbnet", "tfnas", "shuffle", "ofa", "nasbench201", "mobile-224")
+SPACES = ("mobile", "mobilenet-v2", "fbnet", "tfnas", "shuffle", "ofa", "nasbench201", "darts", "chain", "mobile-224")
 SAMPLES = 16
 LARGEST_LOGIT = 10.0
 

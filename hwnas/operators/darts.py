@@ -13,18 +13,20 @@ from hwnas.operators import operator
 
 
 class FactorizedReduction(nn.Module):
-    """Half the resolution in two halves of the channels, the second one reading a pixel further."""
+    """Half the resolution in two halves of the channels, the second one reading a pixel further.
+
+    Each half has its own batch norm, which is the paper's over both: so it folds into its convolution.
+    """
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
         self.relu = nn.ReLU()
-        self.even = _convolution(channels, out // 2, 1, stride=2)
-        self.odd = _convolution(channels, out - out // 2, 1, stride=2)
-        self.norm = nn.BatchNorm2d(out)
+        self.even = _halving(channels, out // 2)
+        self.odd = _halving(channels, out - out // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(x)
-        return self.norm(torch.cat((self.even(x), self.odd(x[:, :, 1:, 1:])), 1))
+        return torch.cat((self.even(x), self.odd(x[:, :, 1:, 1:])), 1)
 
 
 @operator("factorized_reduction")
@@ -69,6 +71,11 @@ def _separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> nn
     return nn.Sequential(
         OrderedDict(relu=nn.ReLU(), depthwise=depthwise, pointwise=pointwise, norm=nn.BatchNorm2d(channels))
     )
+
+
+def _halving(channels: int, out: int) -> nn.Module:
+    conv = _convolution(channels, out, 1, stride=2)
+    return nn.Sequential(OrderedDict(conv=conv, norm=nn.BatchNorm2d(out)))
 
 
 def _convolution(

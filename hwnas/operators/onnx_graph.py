@@ -30,6 +30,7 @@ def write(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
         traced = fx.symbolic_trace(module)
     except (TraceError, TypeError) as error:
         raise Untranslatable(str(error)) from error
+    _merge(traced)
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(2, *input_shape))
     graph = _Graph()
@@ -43,6 +44,22 @@ def write(module: nn.Module, input_shape: tuple[int, ...]) -> bytes:
     body = helper.make_graph(graph.nodes, "hwnas", [x], [y], graph.weights, value_info=between)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     return onnx.shape_inference.infer_shapes(model).SerializeToString()
+
+
+def _merge(traced: fx.GraphModule) -> None:
+    """What computes the same of the same is computed once, as the dynamo exporter has it: in a cell several edges begin
+    with a ReLU of one node. OpenVINO 2026.4 dies of the repeated ones in int8."""
+    first: dict[Any, fx.Node] = {}
+    for node in list(traced.graph.nodes):
+        what = node.target
+        if node.op == "call_module":
+            module = traced.get_submodule(str(node.target))
+            what = str(module) if not module.state_dict() else node
+        if node.op not in ("placeholder", "output"):
+            kept = first.setdefault((node.op, what, str(node.args), str(node.kwargs)), node)
+            if kept is not node:
+                node.replace_all_uses_with(kept)
+                traced.graph.erase_node(node)
 
 
 class _Graph:
