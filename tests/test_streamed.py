@@ -17,7 +17,7 @@ from small_data import picture, write_image, write_shard, write_shards
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.training import loading
 from hwnas.training.data import Data, ImageSplit, open_data
-from hwnas.training.datasets import _files
+from hwnas.training.datasets import _files, _source
 from hwnas.training.loading import Throughput
 from hwnas.training.streamed import StreamedSplit
 
@@ -271,8 +271,14 @@ def test_a_cache_that_cannot_be_written_is_only_told(
     assert "indexed again" in capsys.readouterr().err
 
 
-def test_a_worker_that_is_killed_ends_the_run_with_a_word(folder: Path) -> None:
-    train = opened("imagefolder", folder, held_gib=0, workers=2).train
+def test_a_worker_that_is_killed_ends_the_run_with_a_word(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, real = opened("imagefolder", folder, held_gib=0, workers=2).train, _source.square_of
+
+    def slow(encoded: Any, size: int) -> np.ndarray:
+        sleep(0.03)
+        return real(encoded, size)
+
+    monkeypatch.setattr(_source, "square_of", slow)  # so that not all is read ahead
     batches = train.epoch(8, torch.Generator().manual_seed(0))
     next(batches)
     for child in active_children():
