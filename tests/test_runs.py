@@ -93,7 +93,7 @@ def test_a_damaged_directory_is_told_and_hides_no_other(tmp_path: Path, made: Ma
         {"kind": "training"},
         {"kind": "training", "epoch": "x", "role": 3},
         {"kind": "searching", "trials": "many"},
-        {"kind": "failed_trial", "log": "../../none"},
+        {"kind": "trial", "arch": 0, "failed": ["?"], "log": {"a": 1}},
     ],
 )
 def test_records_of_another_form_do_not_stop_it(made: MadeRun, record: dict[str, Any]) -> None:
@@ -111,8 +111,12 @@ def test_a_torn_last_line_is_an_interrupted_run(made: MadeRun) -> None:
 def test_one_run_shows_its_failed_trials_and_their_logs(made: MadeRun) -> None:
     (made.path / "logs").mkdir()
     (made.path / "logs" / "7.log").write_text("epoch 1\nkilled: out of memory\n")
-    made.journal.append("failed_trial", arch=[1, 2], why="the worker ended with the status -9", log="logs/7.log")
+    why = "the worker ended with the status -9"
+    made.journal.append("trial", arch=[1, 2], accuracy=0.0, failed=why, log="logs/7.log")
+    (made.path.parent / "secret").write_text("of another folder")
+    made.journal.append("trial", arch=[2, 2], accuracy=0.0, failed=why, log="../secret")
     shown = hwnas("runs", made.path).stdout
+    assert "of another folder" not in shown and "2 failed trials" in shown
     assert "status -9" in shown and "| killed: out of memory" in shown
     assert f"hwnas run --out {made.path}" in shown
 

@@ -53,9 +53,9 @@ def one_run(run: Listed) -> str:
 
 
 def _failed(path: Path, record: Record) -> list[str]:
-    lines = [f"  {record.get('arch')}: {record.get('why', 'no reason was written down')}"]
-    log = path / str(record["log"]) if record.get("log") else None
-    if log is not None and log.is_file():
+    lines = [f"  {record['arch']}: {record['failed']}"]
+    log = path / str(record.get("log", ""))
+    if log.is_file() and log.resolve().is_relative_to(path.resolve()):
         said = log.read_text(errors="replace").splitlines()[-_MOST_LOG_LINES:]
         lines += [f"    log {log}, its end:", *(f"    | {line}" for line in said)]
     return lines

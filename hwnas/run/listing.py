@@ -129,8 +129,8 @@ def journal_of(path: Path) -> Journal:
 
 
 def failed_trials(journal: Journal | None) -> list[Record]:
-    """Records of trials that ended without an accuracy: `arch`, `why`, and the file of its `log` where one was kept."""
-    return list(journal.of("failed_trial")) if journal else []
+    """Records of trials that could not be judged: `failed` says why, `log` is the file of what it said, in the run."""
+    return [record for record in journal.records if record.get("failed") and "arch" in record] if journal else []
 
 
 def _result_of(path: Path) -> Result | None:

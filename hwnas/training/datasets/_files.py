@@ -69,8 +69,11 @@ def _images(folder: Path) -> list[str]:
     """By their names alone: a folder may hold a million, and a look at each takes longer than the whole list."""
     if not folder.is_dir():
         return []
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES))
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES))
+    except OSError as error:
+        raise BadInput(f"cannot list {folder}: {error.strerror}") from error
 
 
 def _known(file: Path, classes: Sequence[str], dates: np.ndarray) -> FileIndex | None:
