@@ -58,7 +58,7 @@ class Loading:
                 raise
             raise Unavailable(
                 f"a process that reads images was lost: {str(error).splitlines()[0]}",
-                "too little memory, /dev/shm too small, or storage hangs? --set data.workers=FEWER; the same command goes on",
+                "too little memory or /dev/shm, or hanging storage? --set data.workers=FEWER; the same command goes on",
             ) from error
         finally:
             if skipped > self._told:
