@@ -1,10 +1,11 @@
 """kill -9 at random moments over profile, search, train and export; the same command must always resume.
 
-    python benchmarks/kill.py --kills 50
+    python benchmarks/kill.py --kills 200        (nightly: about 40 minutes of one core)
 
-A small run is done without interruption, then again and again with kills. Each must end in the same decisions (the
-journal's digest, without times and measurements), the same result and the same weights, and must keep every turn,
-trial and epoch that it had recorded. Exits 1 when one does not. A quarter of the kills hit profiling, which has a table
+Small runs, two strategies by two seeds, are done without interruption, then again and again with kills. After every
+kill the directory must be readable, and keep every turn, trial and epoch that it had recorded. Each run must end in the
+same decisions (the journal's digest, without times and measurements), the same result and the same weights. Exits 1
+when one does not. A quarter of the kills hit profiling, which has a table
 of its own; the others share the uninterrupted run's table, because another table is another search.
 """
 
@@ -25,6 +26,7 @@ from typing import Any
 from hwnas.core.files import sha256
 from hwnas.core.journal import Journal
 from hwnas.latency.table import load_table
+from hwnas.run.listing import listed
 from hwnas.training import checkpoint
 
 CONFIG = Path(__file__).parent / "configs" / "kill.yaml"
@@ -32,8 +34,13 @@ STRATEGIES: dict[str, tuple[str, ...]] = {
     "proxyless": (),
     "spos": ("--set", "strategy.population=8", "--set", "strategy.generations=3"),
 }
+Variant = tuple[str, int]
+"""Strategy and seed."""
 STAGES = ("start", "profile", "search", "train", "export", "done")
-KILLS_A_RUN = 9
+SEEDS = (0, 1)
+KILLED_IN = STAGES[:1] + STAGES[2:5]
+"""Of a run, one after another; profiling has its own."""
+KILLS_A_RUN = 12
 _POLL_SECONDS = 0.02
 MEASURED = ("_ms", "_ms_p95", "_seconds", "versions", "within_budget")
 """Fields of a result that differ between equal runs."""
@@ -41,11 +48,12 @@ MEASURED = ("_ms", "_ms_p95", "_seconds", "versions", "within_budget")
 
 @dataclass
 class Tally:
-    """`again`: by stage, the most recorded epochs that one kill made the run train again."""
+    """`again`: by stage, the most recorded epochs that one kill made the run train again. `unreadable`: after one."""
 
     kills: Counter[str] = field(default_factory=Counter)
     again: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
 
     def check(self, holds: bool, what: str) -> None:
         if not holds:
@@ -64,8 +72,9 @@ def finish(folder: Path, *arguments: str) -> None:
         sys.exit(f"hwnas {' '.join(arguments)} failed:\n{(folder / 'log').read_text()[-2000:]}")
 
 
-def run_arguments(strategy: str) -> tuple[str, ...]:
-    return ("run", "--out", "run", "--strategy", strategy, *STRATEGIES[strategy])
+def run_arguments(variant: Variant) -> tuple[str, ...]:
+    strategy, seed = variant
+    return ("run", "--out", "run", "--strategy", strategy, "--seed", str(seed), *STRATEGIES[strategy])
 
 
 def profile_stage(folder: Path) -> str:
@@ -125,21 +134,24 @@ def kill_profile(folder: Path, kills: int, span: float, rng: random.Random, tall
 
 
 def kill_run(
-    folder: Path, strategy: str, kills: int, spans: dict[str, float], rng: random.Random, tally: Tally
+    folder: Path, variant: Variant, kills: int, spans: dict[str, float], rng: random.Random, tally: Tally
 ) -> None:
-    arguments, journal = run_arguments(strategy), folder / "run" / "journal.jsonl"
+    arguments, journal = run_arguments(variant), folder / "run" / "journal.jsonl"
     before, epochs = b"", dict[str, int]()
     for number in range(kills):
-        stage = ("search", "train", "export")[number * 3 // kills]
+        stage = KILLED_IN[number * len(KILLED_IN) // kills]
         hit = kill(folder, arguments, run_stage, stage, rng.uniform(0, spans[stage]))
         if hit == "done":
             break
         tally.kills[hit] += 1
-        content = journal.read_bytes()
-        tally.check(content.startswith(before), f"{strategy}: records of the journal are gone")
+        if (folder / "run" / "config.yaml").exists() and (found := listed(folder / "run")).state == "damaged":
+            tally.unreadable.append(f"{variant}, killed in {hit}: {found.trouble}")
+            tally.check(False, tally.unreadable[-1])
+        content = journal.read_bytes() if journal.exists() else b""
+        tally.check(content.startswith(before), f"{variant}: records of the journal are gone")
         before = content[: content.rfind(b"\n") + 1]
         now = epochs_done(folder)
-        tally.check(all(now.get(name, n) >= n for name, n in epochs.items()), f"{strategy}: epochs are gone")
+        tally.check(all(now.get(name, n) >= n for name, n in epochs.items()), f"{variant}: epochs are gone")
         epochs = now
         again = sum(1 for _ in Journal(journal).of("epoch")) - epochs.get("supernet.safetensors", 0)
         tally.again[hit] = max(tally.again[hit], again)
@@ -163,10 +175,10 @@ def _decided(value: Any) -> Any:
     return [_decided(inner) for inner in value] if isinstance(value, list) else value
 
 
-def timed_run(folder: Path, strategy: str) -> dict[str, float]:
+def timed_run(folder: Path, variant: Variant) -> dict[str, float]:
     """One run without interruption: seconds spent in each stage."""
     spent: Counter[str] = Counter()
-    process, last = start(folder, *run_arguments(strategy)), monotonic()
+    process, last = start(folder, *run_arguments(variant)), monotonic()
     while process.poll() is None:
         sleep(_POLL_SECONDS)
         now = monotonic()
@@ -202,32 +214,36 @@ def main() -> None:
         tally.check(same, "the table of the killed profile differs in its operators or rounds")
         print(f"profile: {tally.kills['profile']} kills, table whole: {'yes' if same else 'NO'}", flush=True)
 
-        references: dict[str, tuple[dict[str, Any], dict[str, float]]] = {}
+        variants = [(strategy, seed) for seed in SEEDS for strategy in STRATEGIES]
+        references: dict[Variant, tuple[dict[str, Any], dict[str, float]]] = {}
         number = 0
         while (left := options.kills - tally.kills.total()) > 0:
-            strategy = list(STRATEGIES)[number % len(STRATEGIES)]
-            if strategy not in references:
-                reference = folder(f"plain-{strategy}")
-                spans = timed_run(reference, strategy)
-                references[strategy] = outcome(reference), spans
+            variant = variants[number % len(variants)]
+            if variant not in references:
+                reference = folder(f"plain-{len(references)}")
+                spans = timed_run(reference, variant)
+                references[variant] = outcome(reference), spans
             killed, before = folder(f"run-{number}"), tally.kills.total()
-            expected, spans = references[strategy]
-            kill_run(killed, strategy, min(left, KILLS_A_RUN), spans, rng, tally)
+            expected, spans = references[variant]
+            kill_run(killed, variant, min(left, KILLS_A_RUN), spans, rng, tally)
             found = outcome(killed)
             for key, value in expected.items():
-                tally.check(found[key] == value, f"{strategy}: {key} differs from the uninterrupted run's")
+                tally.check(found[key] == value, f"{variant}: {key} differs from the uninterrupted run's")
             line = ", ".join(f"{key} equal: {'yes' if found[key] == expected[key] else 'NO'}" for key in expected)
-            print(f"run {number} ({strategy}): {tally.kills.total() - before} kills, {line}", flush=True)
+            print(
+                f"run {number} ({variant[0]}, seed {variant[1]}): {tally.kills.total() - before} kills, {line}",
+                flush=True,
+            )
             number += 1
 
     print(f"\n{'stage':<10}{'kills':>6}  recorded epochs trained again, at most")
     for stage in STAGES[:-1]:
         print(f"{stage:<10}{tally.kills[stage]:>6}  {tally.again[stage]}")
-    print(
-        f"{tally.kills.total()} kills, {len(tally.failures)} failures; nothing recorded was lost, digests equal"
-        if not tally.failures
-        else f"{tally.kills.total()} kills, {len(tally.failures)} FAILURES"
+    told = f"{tally.kills.total()} kills, {len(tally.unreadable)} unreadable run directories"
+    verdict = (
+        f"{len(tally.failures)} FAILURES" if tally.failures else "0 failures: nothing recorded lost, results equal"
     )
+    print(f"{told}, {verdict}")
     sys.exit(bool(tally.failures))
 
 

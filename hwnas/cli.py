@@ -30,6 +30,7 @@ from hwnas.cli_flags import (
     Target,
     Targets,
 )
+from hwnas.cli_runs import runs
 from hwnas.cli_table import table
 from hwnas.core.errors import HwnasError
 from hwnas.core.progress import be_quiet, say
@@ -322,6 +323,7 @@ app.command()(rebuild)
 app.command()(measure)
 app.command()(compare)
 app.command()(calibrate)
+app.command()(runs)
 app.add_typer(table, name="table")
 
 

@@ -1,8 +1,10 @@
 """Small data sets in the published file formats."""
 
 import gzip
+import io
 import pickle
 import struct
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,35 @@ def write_imagefolder(folder: Path, test: str = "val") -> None:
             write_image(folder / part / name / "grey.png", (16, 16), "L", seed=label + 4)
             write_image(folder / part / name / "palette.png", (20, 18), "P", seed=label + 6)
             write_image(folder / part / name / "clear.PNG", (20, 18), "RGBA", seed=label + 8)
+
+
+def write_shard(path: Path, samples: list[tuple[str, dict[str, bytes]]]) -> None:
+    """`samples`: (key, content by ending)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for key, parts in samples:
+            for ending, content in parts.items():
+                member = tarfile.TarInfo(f"{key}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 20)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def write_shards(folder: Path, train: int = 8, each: int = 20, classes: int = 4, test: int = 2) -> None:
+    """Classes in turn; the image of sample n is that of seed n, of the test samples of 100,000 + n."""
+    for part, shards, first in (("train", train, 0), ("test", test, 100_000)):
+        for shard in range(shards):
+            numbers = range(first + shard * each, first + (shard + 1) * each)
+            samples = [
+                (f"{n:06d}", {"png": picture(n), "cls": str(n % classes).encode(), "json": b"{}"}) for n in numbers
+            ]
+            write_shard(folder / f"{part}-{shard:04d}.tar", samples)
 
 
 def write_text(folder: Path, words: int = 30, lines: int = 60) -> None:

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -122,3 +123,19 @@ def test_last_and_of(tmp_path: Path):
     assert last is not None
     assert last["n"] == 2
     assert journal.last("chosen", role="c") is None
+
+
+@pytest.mark.slow
+def test_a_million_lines_open_in_seconds(tmp_path: Path):
+    trial = {"kind": "trial", "arch": [3] * 21, "accuracy": 0.5, "predicted": 1.2345678, "predicted_p95": 1.3456789}
+    lines = (json.dumps(trial | {"number": number}) + "\n" for number in range(1_000_000))
+    with (tmp_path / "journal").open("w") as file:
+        file.writelines(lines)
+    start = monotonic()
+    journal = Journal(tmp_path / "journal")
+    seconds = monotonic() - start
+    assert len(journal.records) == 1_000_000 and journal.records[-1]["number"] == 999_999
+    assert seconds < 30, f"{seconds:.1f} s, where a core to itself takes 5"
+    start = monotonic()
+    assert journal.last("trial") is journal.records[-1]
+    assert monotonic() - start < 0.01

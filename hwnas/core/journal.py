@@ -4,10 +4,12 @@ A torn last line (a kill in the middle of a write) is left out on opening and cu
 opening only reads; a torn line anywhere else means the file was altered, and it is refused.
 """
 
+import gc
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,16 @@ class Journal:
             self._open()
 
     def _open(self) -> None:
-        content = self.path.read_bytes()
-        self._whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[: self._whole].splitlines(), start=1):
-            self.records.append(self._parse(number, line))
+        with self.path.open("rb") as file, _no_collection():
+            for number, line in enumerate(file, start=1):
+                if not line.endswith(b"\n"):
+                    break
+                self.records.append(self._parse(number, line))
+                self._whole += len(line)
 
     def _parse(self, number: int, line: bytes) -> Record:
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode())
             assert isinstance(record, dict) and isinstance(record["kind"], str)
         except (ValueError, AssertionError, KeyError) as error:
             raise BadInput(
@@ -74,14 +78,31 @@ class Journal:
 
     def of(self, kind: str, **where: Any) -> Iterator[Record]:
         """The records of a kind whose fields equal `where`, oldest first."""
-        return (r for r in self.records if r["kind"] == kind and all(r.get(k) == v for k, v in where.items()))
+        return (r for r in self.records if r["kind"] == kind and _matches(r, where))
 
     def last(self, kind: str, **where: Any) -> Record | None:
-        return next(iter(reversed(list(self.of(kind, **where)))), None)
+        newest_first = reversed(self.records)
+        return next((r for r in newest_first if r["kind"] == kind and _matches(r, where)), None)
 
     def digest(self) -> str:
         """sha256 of what was decided, without times and measurements."""
         return hashlib.sha256(json.dumps(_decided(self.records), sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Records are no garbage: looking for some, again and again, doubles the time that a long journal takes to open."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _matches(record: Record, where: Record) -> bool:
+    return all(record.get(key) == value for key, value in where.items())
 
 
 def _decided(value: Any) -> Any:

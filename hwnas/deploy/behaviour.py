@@ -1,7 +1,10 @@
 """What the formats of a bundle compute: the trained network's answers, and how many of them are right."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from hwnas.core.config import PluginSettings, validate
 from hwnas.core.errors import BadInput, Unavailable, VerificationFailed
@@ -13,7 +16,8 @@ from hwnas.deploy.manifest import Manifest
 from hwnas.deploy.parity import judged, require_parity
 from hwnas.deploy.preprocessing import Preprocessing
 from hwnas.deploy.samples import Samples
-from hwnas.training.datasets import Images, RawData
+from hwnas.training.datasets import RawData, RawStream, RawText
+from hwnas.training.loading import Loading, batches_of
 
 _MOST_LOSS = 0.01
 """Of accuracy, that a format may lose against what the manifest says."""
@@ -61,12 +65,12 @@ def check_accuracy(formats: list[Format], manifest: Manifest, data: PluginSettin
         raise BadInput("the accuracy of a network that reads text cannot be checked again", "leave out --data")
     plugin = load("datasets", data.name)
     raw = plugin(validate(plugin.Settings, data.own(), "data")).load(preprocessing.resolution)
-    if not isinstance(raw, RawData) or raw.class_names != manifest.class_names:
+    if isinstance(raw, RawText) or raw.class_names != manifest.class_names:
         raise BadInput("the data's classes are not the network's", "give the data set that it was trained on")
     told, sound = [], True
     for form in formats:
         try:
-            accuracy = accuracy_of(form, preprocessing, raw.test, target)
+            accuracy = accuracy_of(form, preprocessing, raw, target)
         except Unavailable as error:
             told.append(f"{form.filename} NOT VERIFIED ({error.what})")
             continue
@@ -76,11 +80,20 @@ def check_accuracy(formats: list[Format], manifest: Manifest, data: PluginSettin
     return Check("accuracy", sound, f"on {len(raw.test):,} test images {', '.join(told)}; {promised}")
 
 
-def accuracy_of(form: Format, preprocessing: Preprocessing, images: Images, target: Target) -> float:
-    """Fraction of images whose largest logit is their label. Raises BadInput, Unavailable."""
-    right = 0
-    for start in range(0, len(images), _AT_ONCE):
+def accuracy_of(form: Format, preprocessing: Preprocessing, raw: RawData | RawStream, target: Target) -> float:
+    """Fraction of test images whose largest logit is their label. Raises BadInput, Unavailable."""
+    right = asked = 0
+    for pixels, labels in _test_batches(raw):
+        inputs = preprocessing.inputs(pixels).numpy()
+        right += int((form.answers(target, inputs, alone=False)[0].argmax(1) == labels.numpy()).sum())
+        asked += len(labels)
+    return right / asked
+
+
+def _test_batches(raw: RawData | RawStream) -> Iterator[tuple[Tensor, Tensor]]:
+    if isinstance(raw, RawStream):
+        yield from batches_of(Loading(raw.workers, raw.skip_corrupt).chunks(raw.test.ordered()), _AT_ONCE, last=True)
+        return
+    for start in range(0, len(raw.test), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        inputs = preprocessing.inputs(torch.from_numpy(images.pixels[part])).numpy()
-        right += int((form.answers(target, inputs, alone=False)[0].argmax(1) == images.labels[part]).sum())
-    return right / len(images)
+        yield torch.from_numpy(raw.test.pixels[part]), torch.from_numpy(raw.test.labels[part])

@@ -10,6 +10,10 @@ from hwnas.core.errors import BadInput
 from hwnas.core.files import storage_failed, sweep, write_atomic
 from hwnas.core.journal import Journal
 from hwnas.run.config import RunConfig
+from hwnas.run.failure import forget_failure
+
+_GLANCE_SECONDS = 0.2
+"""Whoever lists runs holds a lock for an instant, to see whether it is free."""
 
 
 class RunDirectory:
@@ -22,6 +26,7 @@ class RunDirectory:
         try:
             self._claim()
             self.journal = Journal(path / "journal.jsonl")
+            forget_failure(path)
         except BadInput:
             self.close()
             raise
@@ -47,7 +52,7 @@ def held(path: Path) -> FileLock:
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path / ".lock")
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_GLANCE_SECONDS, poll_interval=_GLANCE_SECONDS / 10)
     except Timeout as error:
         raise BadInput(f"{path} is in use by another hwnas", "wait for it, or choose another --out") from error
     except OSError as error:

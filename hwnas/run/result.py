@@ -118,7 +118,7 @@ def load_result(path: Path) -> Result:
     """Of a run directory. Raises BadInput when there is none yet."""
     file = path / "result.json"
     try:
-        return Result.model_validate_json(file.read_text())
+        return Result.model_validate_json(file.read_bytes())
     except OSError as error:
         raise BadInput(f"{path} has no result yet", f"hwnas run --out {path} goes on with it") from error
     except ValidationError as error:

@@ -16,6 +16,7 @@ from hwnas.latency.model import LatencyModel
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
 from hwnas.run.export import export_all
+from hwnas.run.failure import note_failure
 from hwnas.run.final import Final, final_measurement
 from hwnas.run.networks import Network, choose, narrow, none_fits
 from hwnas.run.outcome import complete_result, predicted_results, together
@@ -73,7 +74,9 @@ class Run:
     def __enter__(self) -> "Run":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            note_failure(self.path, error)
         self.directory.close()
 
     @property
@@ -158,15 +161,22 @@ class Run:
         plugin = load("strategies", strategy.name)
         settings = validate(plugin.Settings, strategy.own(), "strategy")
         if issubclass(plugin, Relaxation):
+            self._announce(kind, epochs=self.config.search.epochs)
             return relax(
                 plugin(problem, settings, self.config.search.epochs), self._means(1, kind), problem, self.journal
             )
         proposer = plugin(problem, settings)
+        self._announce(kind, trials=proposer.trials)
         judge = estimator or PluginSettings(name=plugin.estimator)
         judge_plugin = load("estimators", judge.name)
         judge_settings = validate(judge_plugin.Settings, judge.own(), "estimator")
         means = self._means(proposer.trials, kind)
         return propose(proposer, judge_plugin(means, judge_settings), means, problem, self.journal, kind)
+
+    def _announce(self, kind: str, **wanted: int) -> None:
+        """Of how many: for whoever looks on."""
+        if kind == "trial" and self.journal.last("searching") is None:
+            self.journal.append("searching", **wanted)
 
     def _means(self, trials: int, kind: str) -> Means:
         c = self.config

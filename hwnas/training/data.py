@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hwnas.core.errors import BadInput
 from hwnas.core.seeds import derive
-from hwnas.training.datasets import Images, RawData, RawText
+from hwnas.training.datasets import Images, RawData, RawStream, RawText
 
 Batch = tuple[Any, Tensor]
 """What a network takes (images, or a window of text), and the labels [n] of what it gives, [n, classes]."""
@@ -151,11 +151,15 @@ class ImageSplit(Split):
         return self.inputs(torch.from_numpy(self.images.pixels[indices]))
 
     def inputs(self, pixels: Tensor) -> Tensor:
-        """uint8 [n, c, h, w] → normalised float32 [n, c, resolution, resolution], channels last in memory."""
-        x = (pixels.float() / 255 - self.mean[:, None, None]) / self.std[:, None, None]
-        if x.shape[-2:] != (self.resolution, self.resolution):
-            x = F.interpolate(x, size=(self.resolution, self.resolution), mode="bilinear", align_corners=False)
-        return x.contiguous(memory_format=torch.channels_last)
+        return network_inputs(pixels, self.mean, self.std, self.resolution)
+
+
+def network_inputs(pixels: Tensor, mean: Tensor, std: Tensor, resolution: int) -> Tensor:
+    """uint8 [n, c, h, w] → normalised float32 [n, c, resolution, resolution], channels last in memory."""
+    x = (pixels.float() / 255 - mean[:, None, None]) / std[:, None, None]
+    if x.shape[-2:] != (resolution, resolution):
+        x = F.interpolate(x, size=(resolution, resolution), mode="bilinear", align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
@@ -203,7 +207,7 @@ class Data:
             train = train.take(kept)
         guide = round(search_fraction * len(train))
         search, weights = _stratified(train, np.arange(len(train)), guide, derive(seed, "split"))
-        mean, std = _moments(train.pixels)
+        mean, std = moments(train.pixels)
         self.mean, self.std = mean, std
 
         def split(images: Images) -> Split:
@@ -237,7 +241,7 @@ def _stratified(images: Images, indices: np.ndarray, first: int, seed: int) -> t
     return np.sort(a), np.sort(b)
 
 
-def _moments(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
+def moments(pixels: np.ndarray) -> tuple[Tensor, Tensor]:
     """Per channel, of pixels scaled to 0–1; summed image by image, so that nothing large is copied."""
     scaled = (image.reshape(image.shape[0], -1) / 255 for image in pixels)
     sums = np.zeros((2, pixels.shape[1]))
@@ -252,6 +256,7 @@ def open_data(name: str, settings: dict[str, object], resolution: int, seed: int
     """A data set by name, with `limit` and `search_fraction` beside its own settings."""
     from hwnas.core.config import validate
     from hwnas.core.plugins import load
+    from hwnas.training.streamed import StreamedData
     from hwnas.training.text import TextData
 
     own = dict(settings)
@@ -266,4 +271,6 @@ def open_data(name: str, settings: dict[str, object], resolution: int, seed: int
         if fraction != _SEARCH_FRACTION:
             raise BadInput("data.search_fraction is of images: a text has a validation file", "leave it out")
         return TextData(raw, limit)
+    if isinstance(raw, RawStream):
+        return StreamedData(raw, resolution, seed, float(fraction), limit)
     return Data(raw, resolution, seed, float(fraction), limit)

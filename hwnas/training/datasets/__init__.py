@@ -1,4 +1,4 @@
-"""A data set becomes images or text in memory. One file a data set; downloads nothing."""
+"""A data set becomes images or text in memory, or images that stay on disk. One file a data set; downloads nothing."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 
 from hwnas.core.config import Settings
 from hwnas.core.errors import BadInput
+from hwnas.training.datasets._source import Source
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,19 @@ class RawData:
 
 
 @dataclass(frozen=True)
+class RawStream:
+    """As `RawData`, of images that stay on disk. `workers`: processes that read them, 0 for one a core. `skip_corrupt`:
+    count what cannot be read; else the first one ends the run."""
+
+    train: Source
+    test: Source
+    class_names: tuple[str, ...]
+    flip: bool
+    workers: int
+    skip_corrupt: bool
+
+
+@dataclass(frozen=True)
 class RawText:
     """Word numbers of three texts, int64 [n] each, and the word that each number stands for. `span`: words of a window;
     back-propagation goes no further (Zaremba et al. 2014, arXiv:1409.2329, and DARTS: 35)."""
@@ -72,7 +86,7 @@ class Dataset(ABC):
     def __init__(self, settings: Any) -> None: ...
 
     @abstractmethod
-    def load(self, resolution: int) -> RawData | RawText:
+    def load(self, resolution: int) -> RawData | RawStream | RawText:
         """`resolution` is what the network will see; images of one size may be returned as they are.
 
         Raises BadInput when the data is missing or half there, saying which file.
