@@ -1,15 +1,17 @@
 """An append-only record of a run: one JSON object a line, flushed to disk before anything relies on it.
 
 A torn last line (a kill in the middle of a write) is left out on opening and cut off by the next append, so that
-opening only reads; a torn line anywhere else means the file was altered, and it is refused.
+opening only reads; a torn line anywhere else means the file was altered, and it is refused. Processes that append to
+one file take turns by its lock.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hwnas.core.errors import BadInput
 from hwnas.core.files import storage_failed
@@ -21,26 +23,37 @@ VOLATILE = ("_ms", "_ns", "_seconds", "_at", "measured")
 
 
 class Journal:
-    """The records of one file, in order. One writer at a time: the run directory's lock sees to it."""
+    """The records of one file, in order: all of them as of the last `append` or `refresh`. A run's journal has one
+    writer, which the run directory's lock sees to; workers share others."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[Record] = []
         self.watchers: list[Callable[[Record], object]] = []
-        """Called with every record appended from now on."""
+        """Called with every record that is appended here from now on."""
         self._whole = 0
-        if path.exists():
-            self._open()
+        self.refresh()
 
-    def _open(self) -> None:
-        content = self.path.read_bytes()
-        self._whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[: self._whole].splitlines(), start=1):
-            self.records.append(self._parse(number, line))
+    def refresh(self) -> list[Record]:
+        """What other processes have appended, now among the records."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            return self._catch_up(file)
+
+    def _catch_up(self, file: IO[bytes]) -> list[Record]:
+        known = len(self.records)
+        file.seek(self._whole)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            self.records.append(self._parse(len(self.records) + 1, line))
+            self._whole += len(line)
+        return self.records[known:]
 
     def _parse(self, number: int, line: bytes) -> Record:
         try:
-            record = json.loads(line)
+            record = json.loads(line.decode())
             assert isinstance(record, dict) and isinstance(record["kind"], str)
         except (ValueError, AssertionError, KeyError) as error:
             raise BadInput(
@@ -53,24 +66,31 @@ class Journal:
         """Returns when the record is on disk. Raises StorageFailed when it cannot be; nothing is half-written."""
         record = {"kind": kind, **fields}
         line = (json.dumps(record, allow_nan=False) + "\n").encode()
-        size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                size = min(file.tell(), self._whole)
-                file.truncate(size)  # the torn tail of a write that was killed
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-                self._whole = size + len(line)
+            with self.path.open("a+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._catch_up(file)
+                self._write(file, line)
         except OSError as error:
-            if size is not None and self.path.exists():
-                os.truncate(self.path, size)
             storage_failed(self.path, error)
         self.records.append(record)
         for watcher in self.watchers:
             watcher(record)
         return record
+
+    def _write(self, file: IO[bytes], line: bytes) -> None:
+        size = self._whole = min(self._whole, file.seek(0, os.SEEK_END))
+        try:
+            file.truncate(size)  # the torn tail of a write that was killed
+            written = 0
+            while written < len(line):
+                written += file.write(line[written:])
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(size)
+            raise
+        self._whole = size + len(line)
 
     def of(self, kind: str, **where: Any) -> Iterator[Record]:
         """The records of a kind whose fields equal `where`, oldest first."""
