@@ -1,0 +1,178 @@
+"""Who does which task when, and what happens to one that fails. Places differ only in how a worker is reached."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from hwnas.core.errors import HwnasError
+from hwnas.core.progress import warn
+from hwnas.workers.duty import Crash
+from hwnas.workers.settings import Workers
+
+
+@dataclass(frozen=True)
+class Task:
+    """`function`: importable in a worker, as its arguments' classes are. `name`: no two tasks have one; its log's too.
+    `key`: of two tasks with the same one, one runs at a time."""
+
+    name: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    key: Hashable = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Of every attempt; `why` and `log` are the last one's."""
+
+    why: str
+    log: Path
+
+
+class Gone(Exception):
+    """A worker's process ended in the middle of its task."""
+
+
+class Worker(ABC):
+    """One process."""
+
+    @abstractmethod
+    def give(self, task: Task, log: Path) -> None: ...
+
+    @abstractmethod
+    def take(self) -> Any:
+        """What came of the task, once it ended (`duty.perform`). Raises Gone."""
+
+    @abstractmethod
+    def kill(self) -> None: ...
+
+
+class Place(ABC):
+    """Where workers live."""
+
+    @abstractmethod
+    def hire(self, number: int) -> Worker:
+        """The worker of that number, from 0. Raises Unavailable when there is no room for one."""
+
+    @abstractmethod
+    def wait(self, workers: Sequence[Any], seconds: float | None) -> list[Any]:
+        """Those that ended their task or are gone; none when nothing happened for so long."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+@dataclass
+class _Job:
+    task: Task
+    log: Path
+    started: float
+
+
+class Pool:
+    """Use as a context manager: no worker outlives it. Workers are hired when there is work for them."""
+
+    def __init__(self, place: Place, settings: Workers, logs: Path) -> None:
+        self.place, self.settings, self.logs = place, settings, logs
+        self._waiting: deque[Task] = deque()
+        self._busy: dict[Worker, _Job] = {}
+        self._idle: list[Worker] = []
+        self._numbers: dict[Worker, int] = {}
+        self._attempts: dict[str, int] = {}
+        self._ended: deque[tuple[Task, Any]] = deque()
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for worker in list(self._numbers):
+            self._dismiss(worker)
+        self.place.close()
+
+    @property
+    def workers(self) -> int:
+        return self.settings.count
+
+    def submit(self, task: Task) -> None:
+        self._waiting.append(task)
+        self._start()
+
+    def next(self) -> tuple[Task, Any]:
+        """The next that ends, with its value or a Failure. Raises what a task raised of ours."""
+        while not self._ended:
+            assert self._waiting or self._busy, "nothing was submitted"
+            self._start()
+            for worker in self.place.wait(list(self._busy), self._patience()):
+                self._end(worker)
+            for worker in [worker for worker, job in self._busy.items() if self._left(job) <= 0]:
+                self._failed(worker, f"it took longer than {self.settings.seconds:g} s (workers.seconds)")
+        self._start()
+        return self._ended.popleft()
+
+    def _start(self) -> None:
+        """Give what waits to whoever is free."""
+        running = {job.task.key for job in self._busy.values()} - {None}
+        for task in list(self._waiting):
+            if task.key in running:
+                continue
+            if not self._idle and len(self._numbers) == self.workers:
+                return
+            worker = self._idle.pop() if self._idle else self._hire()
+            self._waiting.remove(task)
+            log = self.logs / f"{task.name}.log"
+            self._busy[worker] = _Job(task, log, monotonic())
+            worker.give(task, log)
+            running |= {task.key} - {None}
+
+    def _hire(self) -> Worker:
+        number = min(set(range(self.workers)) - set(self._numbers.values()))
+        worker = self.place.hire(number)
+        self._numbers[worker] = number
+        return worker
+
+    def _end(self, worker: Worker) -> None:
+        try:
+            outcome = worker.take()
+        except Gone as gone:
+            self._failed(worker, str(gone))
+            return
+        if isinstance(outcome, Crash):
+            self._failed(worker, outcome.why)  # what its process has left is not trusted
+            return
+        job = self._busy.pop(worker)
+        self._idle.append(worker)
+        if isinstance(outcome, HwnasError):
+            raise outcome
+        job.log.unlink(missing_ok=True)
+        self._attempts.pop(job.task.name, None)
+        self._ended.append((job.task, outcome))
+
+    def _failed(self, worker: Worker, why: str) -> None:
+        job = self._busy.pop(worker)
+        self._dismiss(worker)
+        attempts = self._attempts[job.task.name] = self._attempts.get(job.task.name, 0) + 1
+        if attempts <= self.settings.retries:
+            warn(f"{job.task.name}: {why}; attempt {attempts + 1} of {self.settings.retries + 1}")
+            self._waiting.appendleft(job.task)
+        else:
+            warn(f"{job.task.name} failed: {why}; its log is {job.log}")
+            self._ended.append((job.task, Failure(why, job.log)))
+
+    def _dismiss(self, worker: Worker) -> None:
+        del self._numbers[worker]
+        worker.kill()
+
+    def _patience(self) -> float | None:
+        """Seconds until the next task is overdue."""
+        if self.settings.seconds is None:
+            return None
+        return max(0.0, min(map(self._left, self._busy.values())))
+
+    def _left(self, job: _Job) -> float:
+        limit = self.settings.seconds
+        return float("inf") if limit is None else job.started + limit - monotonic()
