@@ -3,8 +3,10 @@
 The truth is the search split's accuracy: no test image is touched. Every answer is a line of the journal, so the same
 command goes on from wherever it was killed, and so it does with more networks or other estimators. What watches
 learning curves finds those of the truth on disk: the training is the same, and its cost is counted as if repeated.
+Workers train side by side; an estimator that learns from its questions is asked in this process, one by one.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -13,16 +15,18 @@ from hwnas.calibrate.agreement import Agreement, agreement
 from hwnas.calibrate.plans import TRUTH, Plan
 from hwnas.core.arch import Arch
 from hwnas.core.errors import BadInput
-from hwnas.core.journal import Journal, Record
+from hwnas.core.journal import Record
 from hwnas.core.plugins import load
 from hwnas.core.progress import Progress, say
 from hwnas.core.seeds import stream
 from hwnas.run.config import RunConfig
 from hwnas.run.directory import RunDirectory
+from hwnas.run.judging import Post, estimator_at, pool_of
 from hwnas.run.problem import data_of, latency_of, problem_of, space_of
 from hwnas.search.estimators import Estimator, Means
 from hwnas.spaces import Space
 from hwnas.training.compute import Device
+from hwnas.workers.pool import Failure, Task
 
 _TRIES = 100
 
@@ -87,7 +91,7 @@ def calibrate(config: RunConfig, plans: list[Plan], networks: int, within: bool,
         answers, refused = [], dict[str, str]()
         for plan in plans:
             try:
-                answers.append(_answers(plan, means, archs, directory.journal))
+                answers.append(_answers(plan, config, means, archs, directory))
             except BadInput as error:
                 if plan.plugin == TRUTH:
                     raise
@@ -116,10 +120,10 @@ def sample(config: RunConfig, space: Space, networks: int, within: bool) -> list
     raise BadInput(f"the space has hardly {networks} networks that differ, {len(found)} were found", "--networks fewer")
 
 
-def _answers(plan: Plan, means: Means, archs: list[Arch], journal: Journal) -> Answers:
-    key = {"estimator": plan.label, "settings": plan.digest}
+def _answers(plan: Plan, config: RunConfig, means: Means, archs: list[Arch], directory: RunDirectory) -> Answers:
+    key, journal = {"estimator": plan.label, "settings": plan.digest}, directory.journal
     if any(journal.last("answer", **key, arch=list(arch)) is None for arch in archs):
-        _ask(plan, means, archs, journal, key)
+        _ask(plan, config, means, archs, directory, key)
     asked, ready = [journal.last("answer", **key, arch=list(arch)) for arch in archs], journal.last("ready", **key)
     assert ready is not None
     records = [record for record in asked if record is not None]
@@ -135,8 +139,8 @@ def _answers(plan: Plan, means: Means, archs: list[Arch], journal: Journal) -> A
     )
 
 
-def _ask(plan: Plan, means: Means, archs: list[Arch], journal: Journal, key: Record) -> None:
-    start = monotonic()
+def _ask(plan: Plan, config: RunConfig, means: Means, archs: list[Arch], directory: RunDirectory, key: Record) -> None:
+    start, journal = monotonic(), directory.journal
     estimator: Estimator = load("estimators", plan.plugin)(means, plan.validated())
     if estimator.lessons > len(archs) - 2:
         raise BadInput(f"{estimator.lessons} networks to learn from leave too few to judge", "--networks more")
@@ -144,18 +148,44 @@ def _ask(plan: Plan, means: Means, archs: list[Arch], journal: Journal, key: Rec
     if journal.last("ready", **key) is None:
         setup = estimator.epochs(0) or 0
         journal.append("ready", **key, lessons=estimator.lessons, epochs=setup, spent_seconds=monotonic() - start)
-    done = sum(journal.last("answer", **key, arch=list(arch)) is not None for arch in archs)
-    with Progress(f"calibrate: {plan.label}", len(archs), done=done) as progress:
-        for number, arch in enumerate(archs):
-            if journal.last("answer", **key, arch=list(arch)) is not None:
-                continue
-            start, found, epochs = monotonic(), estimator.seconds_found, estimator.epochs(number) or 0
-            accuracy = estimator.accuracy(arch)
-            facts = {
-                "accuracy": accuracy,
-                "interval_90": estimator.interval_90(arch),
-                "epochs": (estimator.epochs(number + 1) or 0) - epochs,
-                "spent_seconds": monotonic() - start + estimator.seconds_found - found,
-            }
+    left = {n: arch for n, arch in enumerate(archs) if journal.last("answer", **key, arch=list(arch)) is None}
+    if config.workers.count and not estimator.learns:
+        found = _asked_elsewhere(plan, config, means, left, directory.path)
+    else:
+        found = ((arch, asked(estimator, arch, number)) for number, arch in left.items())
+    with Progress(f"calibrate: {plan.label}", len(archs), done=len(archs) - len(left)) as progress:
+        for arch, facts in found:
             journal.append("answer", **key, arch=list(arch), **facts)
             progress.advance()
+
+
+def asked(estimator: Estimator, arch: Arch, number: int) -> Record:
+    """Its answer to so many questions after the first, as the journal keeps it."""
+    start, found, epochs = monotonic(), estimator.seconds_found, estimator.epochs(number) or 0
+    accuracy = estimator.accuracy(arch)
+    return {
+        "accuracy": accuracy,
+        "interval_90": estimator.interval_90(arch),
+        "epochs": (estimator.epochs(number + 1) or 0) - epochs,
+        "spent_seconds": monotonic() - start + estimator.seconds_found - found,
+    }
+
+
+def _asked_elsewhere(
+    plan: Plan, config: RunConfig, means: Means, archs: dict[int, Arch], folder: Path
+) -> Iterator[tuple[Arch, Record]]:
+    """By the workers, as they come. Raises BadInput for a network that they cannot judge."""
+    settings = plan.validated().model_dump_json()
+    post = Post.of(config, "training", plan.plugin, settings, means.trials, means.checkpoints)
+    with pool_of(config, folder) as pool:
+        for number, arch in archs.items():
+            pool.submit(Task(f"{plan.label.replace(' ', '-').replace('/', '-')}-{number}", _asked_at, (post, arch)))
+        for _ in archs:
+            task, outcome = pool.next()
+            if isinstance(outcome, Failure):
+                raise BadInput(f"{task.name}: {outcome.why}", f"see {outcome.log}, or take another --seed")
+            yield task.arguments[1], outcome
+
+
+def _asked_at(post: Post, arch: Arch) -> Record:
+    return asked(estimator_at(post), arch, 0)

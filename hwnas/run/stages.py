@@ -179,9 +179,7 @@ class Run:
 
     def _check_workers(self, estimator: Estimator, name: str) -> None:
         if self.config.custom:
-            raise BadInput(
-                "objects of your own cannot be sent to workers", "leave out --workers, or make them plug-ins"
-            )
+            raise BadInput("objects of your own cannot be sent to workers", "leave out --workers")
         if estimator.learns:
             raise BadInput(
                 f"estimator {name} learns from every answer before the next question, which workers cannot wait for",

@@ -1,0 +1,183 @@
+"""The pool: every task ends once, whatever becomes of the process that does it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwnas.core.errors import BadInput
+from hwnas.workers import open_pool
+from hwnas.workers.pool import Failure, Pool, Task
+from hwnas.workers.settings import Ray, Workers
+
+
+def pool(folder: Path, **settings: Any) -> Pool:
+    return open_pool(Workers(**settings), Ray(), folder / "logs", cores=1)
+
+
+def outcomes(pool: Pool, function: Callable[..., Any], *each: tuple[Any, ...], key: Any = None) -> dict[str, Any]:
+    for number, arguments in enumerate(each):
+        pool.submit(Task(f"task-{number}", function, arguments, key))
+    found = dict[str, Any]()
+    for _ in each:
+        task, outcome = pool.next()
+        assert task.name not in found
+        found[task.name] = outcome
+    return found
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def die_once(flag: str, how: int) -> int:
+    """Kills its own process the first time."""
+    if not Path(flag).exists():
+        Path(flag).touch()
+        os.kill(os.getpid(), how)
+        time.sleep(60)
+    return os.getpid()
+
+
+def crash(number: int) -> int:
+    print("about to crash")
+    if number == 1:
+        raise RuntimeError("a bad architecture")
+    return number
+
+
+def segfault(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return number
+
+
+def fill_memory(mib: int) -> int:
+    return int(np.ones(mib * 2**17).sum())
+
+
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def refuse() -> None:
+    raise BadInput("not like this", "like that")
+
+
+def alone(folder: str) -> int:
+    """How many of these run now."""
+    mark = Path(folder) / str(os.getpid())
+    mark.touch()
+    time.sleep(0.2)
+    running = len(list(Path(folder).iterdir()))
+    mark.unlink()
+    return running
+
+
+def test_every_task_ends_once_and_leaves_no_log(tmp_path: Path) -> None:
+    with pool(tmp_path, count=2) as workers:
+        found = outcomes(workers, double, *((n,) for n in range(20)))
+    assert found == {f"task-{n}": 2 * n for n in range(20)}
+    assert not list((tmp_path / "logs").iterdir())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_worker_s_task_is_done_again_by_another(tmp_path: Path, how: int, capfd: Any) -> None:
+    with pool(tmp_path, count=1) as workers:
+        found = outcomes(workers, die_once, (str(tmp_path / "flag"), how))
+    assert isinstance(found["task-0"], int)
+    assert f"task-0: its worker was killed by {signal.Signals(how).name}" in capfd.readouterr().err
+
+
+def test_a_task_that_always_crashes_fails_with_its_log_and_harms_no_other(tmp_path: Path, capfd: Any) -> None:
+    with pool(tmp_path, count=2, retries=1) as workers:
+        found = outcomes(workers, crash, (0,), (1,), (2,))
+    failure = found.pop("task-1")
+    assert isinstance(failure, Failure) and found == {"task-0": 0, "task-2": 2}
+    assert failure.why == "RuntimeError: a bad architecture"
+    log = failure.log.read_text()
+    assert log.count("about to crash") == log.count("Traceback") == 2
+    assert "attempt 2 of 2" in capfd.readouterr().err
+
+
+def test_a_segmentation_fault_is_in_the_log(tmp_path: Path) -> None:
+    with pool(tmp_path, count=1, retries=0) as workers:
+        failure = outcomes(workers, segfault, (0,))["task-0"]
+    assert "SIGSEGV" in failure.why and "in segfault" in failure.log.read_text()
+
+
+def test_a_task_that_needs_too_much_memory_fails_by_itself(tmp_path: Path) -> None:
+    with pool(tmp_path, count=1, retries=0, memory_mib=1024) as workers:
+        found = outcomes(workers, fill_memory, (8,), (4096,), (8,))
+    failure = found["task-1"]
+    assert "Unable to allocate 4.00 GiB" in failure.why and "MemoryError" in failure.log.read_text()
+    assert found["task-0"] == found["task-2"] == 8 * 2**17
+
+
+def test_a_task_that_hangs_is_ended_at_its_limit(tmp_path: Path) -> None:
+    with pool(tmp_path, count=2, retries=1, seconds=2) as workers:
+        start = time.monotonic()
+        found = outcomes(workers, sleep, (0.0,), (600.0,))
+        spent = time.monotonic() - start
+    assert found["task-0"] == 0 and "longer than 2 s" in found["task-1"].why
+    assert 4 <= spent < 12
+
+
+def test_a_mistake_of_the_user_s_ends_everything(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="not like this") as refused, pool(tmp_path, count=1) as workers:
+        outcomes(workers, refuse, ())
+    assert refused.value.mend == "like that"
+
+
+def test_tasks_of_one_key_run_one_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "running").mkdir()
+    with pool(tmp_path, count=2) as workers:
+        assert set(outcomes(workers, alone, *[(str(tmp_path / "running"),)] * 6, key="device").values()) == {1}
+
+
+def test_workers_end_with_the_pool(tmp_path: Path) -> None:
+    with pool(tmp_path, count=1) as workers:
+        workers.submit(Task("task-0", sleep, (600.0,)))
+        (pid,) = (worker.process.pid for worker in workers._numbers)  # type: ignore[attr-defined]
+    assert not Path(f"/proc/{pid}").exists()
+
+
+_PARENT = """
+import os, sys, time
+from pathlib import Path
+from hwnas.workers import open_pool
+from hwnas.workers.pool import Task
+from hwnas.workers.settings import Ray, Workers
+
+def work(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    with open_pool(Workers(count=1), Ray(), Path("logs"), cores=1) as pool:
+        pool.submit(Task("task", work, (sys.argv[1],)))
+        pool.next()
+"""
+
+
+def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
+    """One that outlives it would hold its run's lock."""
+    (tmp_path / "parent.py").write_text(_PARENT)
+    parent = subprocess.Popen([sys.executable, "parent.py", str(tmp_path / "pid")], cwd=tmp_path)
+    deadline = time.monotonic() + 60
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child = int((tmp_path / "pid").read_text())
+    parent.kill()
+    parent.wait()
+    while Path(f"/proc/{child}").exists() and "(zombie)" not in Path(f"/proc/{child}/status").read_text():
+        assert time.monotonic() < deadline, "the worker lives on"
+        time.sleep(0.02)
