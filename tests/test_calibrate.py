@@ -64,7 +64,7 @@ def test_killed_and_resumed_it_ends_in_the_same(bare: Path, sealed: None, monkey
 
 @pytest.mark.slow
 def test_two_workers_find_what_one_process_finds(bare: Path, sealed: None) -> None:
-    chosen = ("--estimator", "early-stop,learning-curve,zero-cost", "--networks", "6", "--set", "training.epochs=2")
+    chosen = ("--estimator", "early-stop,learning-curve", "--networks", "6", "--set", "training.epochs=2")
     found = []
     for name, workers in (("alone", ()), ("two", ("--workers", "2"))):
         outcome = hwnas("calibrate", "--config", "tiny.yaml", *chosen, *workers, "--out", name, "--json")

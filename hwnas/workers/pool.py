@@ -103,7 +103,8 @@ class Pool:
         self._start()
 
     def next(self) -> tuple[Task, Any]:
-        """The next that ends, with its value or a Failure. Raises what a task raised of ours."""
+        """The next that ends, with its value or a Failure. Raises what a task raised of ours; what else was submitted is
+        then forgotten."""
         while not self._ended:
             assert self._waiting or self._busy, "nothing was submitted"
             self._start()
@@ -144,10 +145,11 @@ class Pool:
         if isinstance(outcome, Crash):
             self._failed(worker, outcome.why)  # what its process has left is not trusted
             return
+        if isinstance(outcome, HwnasError):
+            self._forget()
+            raise outcome
         job = self._busy.pop(worker)
         self._idle.append(worker)
-        if isinstance(outcome, HwnasError):
-            raise outcome
         job.log.unlink(missing_ok=True)
         self._attempts.pop(job.task.name, None)
         self._ended.append((job.task, outcome))
@@ -162,6 +164,13 @@ class Pool:
         else:
             warn(f"{job.task.name} failed: {why}; its log is {job.log}")
             self._ended.append((job.task, Failure(why, job.log)))
+
+    def _forget(self) -> None:
+        for worker in self._busy:
+            self._dismiss(worker)
+        self._busy.clear()
+        self._waiting.clear()
+        self._ended.clear()
 
     def _dismiss(self, worker: Worker) -> None:
         del self._numbers[worker]
