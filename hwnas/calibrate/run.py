@@ -179,7 +179,7 @@ class _Examiner:
         post = Post.of(self.config, "training", plan.plugin, settings, self.means.trials, self.means.checkpoints)
         name = plan.label.replace(" ", "-").replace("/", "-")
         for arch, number in left.items():
-            pool.submit(Task(f"{name}-{number}", _asked_at, (post, arch, number)))
+            pool.submit(Task(f"{name}-{number}", _asked_at, (post, arch, number), setup=post.setup))
         trouble = None
         for _ in left:
             task, outcome = pool.next()

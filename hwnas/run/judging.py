@@ -19,7 +19,7 @@ from hwnas.spaces import Space
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.workers import open_pool
-from hwnas.workers.pool import Failure, Pool, Task
+from hwnas.workers.pool import Failure, Pool, Setup, Task
 from hwnas.workers.settings import Ray, Workers
 
 
@@ -37,6 +37,10 @@ class Post:
     @classmethod
     def of(cls, config: RunConfig, section: str, plugin: str, settings: str, trials: int, folder: Path) -> "Post":
         return cls(at_work(config).model_dump_json(), section, plugin, settings, trials, folder.absolute())
+
+    @property
+    def setup(self) -> Setup:
+        return settle, (self,)
 
 
 def at_work(config: RunConfig) -> RunConfig:
@@ -74,7 +78,8 @@ class Pooled(Judges):
         self.asked[name] = question
         # Of equal networks, trained alike, the second finds what the first left on disk.
         key = question.arch if question.upbringing is None else None
-        self.pool.submit(Task(name, judge, (self.post, question.arch, question.upbringing), key))
+        arguments = (self.post, question.arch, question.upbringing)
+        self.pool.submit(Task(name, judge, arguments, key, self.post.setup))
 
     def next(self) -> tuple[Question, Verdict]:
         task, outcome = self.pool.next()
@@ -88,6 +93,11 @@ def judge(post: Post, arch: Arch, upbringing: Upbringing | None) -> tuple[float,
     """In a worker. The answer, and seconds."""
     estimator, start = estimator_at(post), monotonic()
     return answer(estimator, arch, upbringing), monotonic() - start
+
+
+def settle(post: Post) -> None:
+    """In a worker, before the first question."""
+    estimator_at(post)
 
 
 @lru_cache(maxsize=1)

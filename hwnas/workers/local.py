@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import connection, get_context, parent_process
 from multiprocessing.connection import Connection
@@ -12,7 +12,7 @@ from signal import Signals
 from typing import Any
 
 from hwnas.workers.duty import perform, settle
-from hwnas.workers.pool import Gone, Place, Task, Worker
+from hwnas.workers.pool import Gone, Place, Worker
 from hwnas.workers.settings import Workers
 
 
@@ -20,9 +20,9 @@ class Process(Worker):
     def __init__(self, process: SpawnProcess, pipe: Connection) -> None:
         self.process, self.pipe = process, pipe
 
-    def give(self, task: Task, log: Path) -> None:
+    def give(self, function: Callable[..., Any], arguments: tuple[Any, ...], log: Path) -> None:
         with suppress(BrokenPipeError):  # it was killed while it had nothing to do: `take` says so
-            self.pipe.send((task.function, task.arguments, log))
+            self.pipe.send((function, arguments, log))
 
     def take(self) -> Any:
         try:

@@ -12,6 +12,8 @@ class Workers(Settings):
     """0: no processes of their own. An architecture that crashes then ends the search."""
     seconds: float | None = Field(default=None, gt=0)
     """A task may take so long; then its worker is killed. None: for ever."""
+    start_seconds: float = Field(default=600, gt=0)
+    """A worker may take so long to start and to read its data, before its first task."""
     memory_mib: int | None = Field(default=None, ge=64)
     """Of a worker's data; a task that needs more fails by itself, before it takes the machine down."""
     gpus: float = Field(default=0.0, ge=0)
