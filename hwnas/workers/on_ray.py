@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,12 @@ class OnRay(Place):
     def __init__(self, settings: Workers, address: str, cores: int) -> None:
         self.settings, self.cores = settings, cores
         try:
-            ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            what = f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:200]}"
+            _knock(address)
+            ray.init(address, log_to_driver=False, logging_level="ERROR")
+        except (OSError, RuntimeError, ValueError) as error:
             raise Unavailable(
-                what, "ray start --head on one machine; ray.address=local for one of this run's own"
+                f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:200]}",
+                "ray start --head on a machine; ray.address=local is one of the run's own",
             ) from error
 
     def hire(self, number: int) -> OnNode:
@@ -81,6 +83,13 @@ class OnRay(Place):
 
     def close(self) -> None:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").partition(":")
+    if port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def _ending(error: Exception) -> str:
