@@ -55,6 +55,8 @@ class _Search:
         self.strategy, self.problem, self.journal, self.kind = strategy, problem, journal, kind
         self.judges, self.early = judges, early
         self.done = list(journal.of(kind))
+        self.kept = {record["number"]: record for record in early.of("early")}
+        """What came before its turn, and a kill before that."""
         self.asked = deque[Question]()
         """Not told yet."""
         self.verdicts: dict[int, Verdict] = {}
@@ -89,8 +91,8 @@ class _Search:
                 raise BadInput(f"{self.journal.path} holds another search than this one", "choose another --out")
             return
         assert self.problem.feasible(arch), f"{type(self.strategy).__name__} proposed an architecture over the budget"
-        known = self.early.last("early", number=number, arch=list(arch), raised=question.raised)
-        if known is None:
+        known = self.kept.get(number)
+        if known is None or known["arch"] != list(arch) or known["raised"] != question.raised:
             self.judges.submit(question)
         else:
             self.verdicts[number] = Verdict(known["accuracy"], known["spent_seconds"], known["failed"], known["log"])
@@ -126,4 +128,4 @@ class _Search:
         """A kill before its turn must not cost it."""
         facts = {"accuracy": verdict.accuracy, "failed": verdict.failed, "log": verdict.log}
         key = {"number": question.number, "arch": list(question.arch), "raised": question.raised}
-        self.early.append("early", **key, **facts, spent_seconds=verdict.seconds)
+        self.early.jot("early", **key, **facts, spent_seconds=verdict.seconds)
