@@ -34,7 +34,7 @@ from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_proble
 from hwnas.workers.pool import Task
 
 TRAININGS = 40
-SETS = ("compute.threads=1", "compute.device=cpu", "training.epochs=4", "space.resolution=16")
+SETS = ("compute.threads=1", "compute.device=cpu", "data.limit=800", "space.resolution=16")
 
 
 def speed(folder: Path, repeats: int) -> None:
@@ -56,7 +56,7 @@ def speed(folder: Path, repeats: int) -> None:
 def trained(config: RunConfig, folder: Path) -> float:
     """Seconds of all trainings, by workers that are set up."""
     space, rng = Mobile(MobileSettings(resolution=16), channels=1, classes=10), Random(0)
-    post = Post.of(config, "training", "early-stop", '{"epochs": 4}', TRAININGS, folder)
+    post = Post.of(config, "training", "early-stop", '{"epochs": 2}', TRAININGS, folder)
     with pool_of(config, folder) as pool:
         for number in range(config.workers.count):
             pool.submit(Task(f"warm-{number}", judge, (post, space.random(rng), None), setup=post.setup))
@@ -79,7 +79,7 @@ from hwnas.run.judging import Post, estimator_at, judge
 from hwnas.spaces.mobile import Mobile, MobileSettings
 from time import monotonic
 sets = sys.argv[1:]
-post = Post.of(resolve({}, None, tuple(sets)), "training", "early-stop", '{"epochs": 4}', 8, Path("unused"))
+post = Post.of(resolve({}, None, tuple(sets)), "training", "early-stop", '{"epochs": 2}', 8, Path("unused"))
 space, rng = Mobile(MobileSettings(resolution=16), channels=1, classes=10), Random(0)
 judge(post, space.random(rng), None)
 start = monotonic()

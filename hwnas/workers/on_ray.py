@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -14,7 +15,8 @@ from hwnas.workers.pool import Gone, Place, Worker
 from hwnas.workers.settings import Workers
 
 try:
-    import ray
+    import ray  # type: ignore[import-not-found]
+    from ray.exceptions import RayError  # type: ignore[import-not-found]
 except ModuleNotFoundError as missing:
     raise Unavailable("ray.address needs the package ray", "pip install 'hwnas[ray]'") from missing
 
@@ -48,7 +50,7 @@ class OnNode(Worker):
     def take(self) -> Any:
         try:
             trouble, answer = ray.get([self.settled, self.answer])
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             raise Gone(_ending(error)) from None
         return trouble or answer
 
@@ -63,7 +65,7 @@ class OnRay(Place):
         self.settings, self.cores = settings, cores
         try:
             _knock(address)
-            ray.init(address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, RuntimeError, ValueError) as error:
             raise Unavailable(
                 f"no Ray cluster answers at {address}: {' '.join(str(error).split())[:200]}",
