@@ -20,7 +20,7 @@ from hwnas.search.trial import SearchResult
 from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_problem, prices
 
 UNAFFECTED = {"random", "spos", "nsga2", "nao", "local-search"}
-"""Their proposals are the same for any number of workers (docs/scaling.md)."""
+"""Their proposals are the same for any number of workers (docs/workers.md)."""
 SETTINGS: dict[str, dict[str, Any]] = {
     "spos": {"population": 10, "generations": 3},
     "nsga2": {"population": 10},
