@@ -152,9 +152,8 @@ def journal(folder: Path, lines: int) -> None:
     seconds, busy = perf_counter() - start, process_time() - busy
     assert len(found.records) == lines
     mib = path.stat().st_size / 2**20
-    print(
-        f"{lines:,} lines, {mib:.0f} MiB, opened in {seconds:.1f} s, {busy:.1f} of them the processor's; {resident_mib():.0f} MiB"
-    )
+    opened = f"opened in {seconds:.1f} s, {busy:.1f} of them the processor's"
+    print(f"{lines:,} lines, {mib:.0f} MiB, {opened}; {resident_mib():.0f} MiB held")
 
 
 def resident_mib() -> float:

@@ -165,8 +165,10 @@ def test_a_full_disk_and_space_again(small_disk: Any, scripted: Path) -> None:
     assert decided(str(disk / "run")) == decided("whole")
 
 
-def test_what_cannot_be_sent_to_workers_is_told(workspace: Path) -> None:
+def test_what_cannot_be_sent_to_workers_is_told(scripted: Path) -> None:
     learns = hwnas(*SEARCH, "--set", "estimator.name=learning-curve", "--workers", 2, "--out", "r")
     assert learns.code == 2 and "learns from every answer" in learns.stderr and "leave out --workers" in learns.stderr
+    gpus = hwnas(*BY_SCRIPT, "--set", "workers.gpus=1", "--workers", 9, "--out", "g")
+    assert gpus.code == 4 and "9 workers with 1 GPUs each need 9" in gpus.stderr and "fewer --workers" in gpus.stderr
     cluster = hwnas(*SEARCH, "--set", "ray.address=auto", "--out", "r")
     assert cluster.code == 2 and "no workers" in cluster.stderr and "--workers 8" in cluster.stderr

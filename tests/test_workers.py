@@ -14,6 +14,7 @@ import pytest
 
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.workers import open_pool
+from hwnas.workers.local import gpus_of
 from hwnas.workers.pool import Failure, Pool, Task
 from hwnas.workers.settings import Ray, Workers
 
@@ -192,6 +193,20 @@ def test_workers_end_with_their_killed_parent(tmp_path: Path) -> None:
     while Path(f"/proc/{child}").exists() and "(zombie)" not in Path(f"/proc/{child}/status").read_text():
         assert time.monotonic() < deadline, "the worker lives on"
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("share", "devices"),
+    [
+        (1, [[0], [1], [2]]),
+        (0.5, [[0], [0], [1]]),
+        (0.4, [[0], [0], [1]]),
+        (0.75, [[0], [1], [2]]),
+        (2, [[0, 1], [2, 3]]),
+    ],
+)
+def test_gpus_are_shared_as_far_as_they_go(share: float, devices: list[list[int]]) -> None:
+    assert [list(gpus_of(number, share)) for number in range(len(devices))] == devices
 
 
 def never_ready() -> None:

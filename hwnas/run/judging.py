@@ -7,7 +7,10 @@ from time import monotonic
 from types import TracebackType
 from typing import NamedTuple
 
+import torch
+
 from hwnas.core.arch import Arch
+from hwnas.core.errors import Unavailable
 from hwnas.core.machine import cores
 from hwnas.core.plugins import load
 from hwnas.run.config import RunConfig
@@ -19,6 +22,7 @@ from hwnas.spaces import Space
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.workers import open_pool
+from hwnas.workers.local import gpus_of
 from hwnas.workers.pool import Failure, Pool, Setup, Task
 from hwnas.workers.settings import Ray, Workers
 
@@ -46,7 +50,7 @@ class Post:
 def at_work(config: RunConfig) -> RunConfig:
     """As a worker sees it: with cores of its own, and no workers."""
     compute = config.compute.model_copy(update={"threads": threads(config)})
-    return config.model_copy(update={"compute": compute, "workers": Workers(), "ray": Ray()})
+    return config.model_copy(update={"compute": compute, "workers": Workers(gpus=config.workers.gpus), "ray": Ray()})
 
 
 def threads(config: RunConfig) -> int:
@@ -56,7 +60,12 @@ def threads(config: RunConfig) -> int:
 
 
 def pool_of(config: RunConfig, folder: Path) -> Pool:
-    return open_pool(config.workers, config.ray, folder.absolute() / "logs", threads(config))
+    """Raises Unavailable where this machine has fewer GPUs than the workers are to have."""
+    workers, here = config.workers, torch.cuda.device_count()
+    if workers.gpus and config.ray.address is None and (needed := gpus_of(workers.count - 1, workers.gpus).stop) > here:
+        what = f"{workers.count} workers with {workers.gpus:g} GPUs each need {needed}, and here are {here}"
+        raise Unavailable(what, "fewer --workers, or --set workers.gpus=0")
+    return open_pool(workers, config.ray, folder.absolute() / "logs", threads(config))
 
 
 class Pooled(Judges):
@@ -122,5 +131,7 @@ class _Site(NamedTuple):
 @lru_cache(maxsize=1)
 def _site(text: str) -> _Site:
     config = RunConfig.model_validate_json(text)
-    device, data = Device(config.compute), data_of(config)
+    device, data, share = Device(config.compute), data_of(config), config.workers.gpus
+    if device.torch.type == "cuda" and 0 < share < 1:
+        torch.cuda.set_per_process_memory_fraction(share)  # one trial's excess is no neighbour's
     return _Site(config, device, data, space_of(config, data.channels, data.classes))

@@ -43,9 +43,9 @@ class Local(Place):
 
     def hire(self, number: int) -> Process:
         ours, theirs = self.context.Pipe()
-        gpu = str(int(number * self.settings.gpus)) if self.settings.gpus else None
+        gpus = gpus_of(number, self.settings.gpus) if self.settings.gpus else None
         # No daemon: a task may have processes of its own, which read data.
-        process = self.context.Process(target=_serve, args=(theirs, self.settings.memory_mib, gpu))
+        process = self.context.Process(target=_serve, args=(theirs, self.settings.memory_mib, gpus))
         process.start()
         theirs.close()
         return Process(process, ours)
@@ -58,9 +58,18 @@ class Local(Place):
         """The pool has ended them all."""
 
 
-def _serve(pipe: Connection, memory_mib: int | None, gpu: str | None) -> None:
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+def gpus_of(number: int, share: float) -> range:
+    """Which of this machine's GPUs the worker of that number has, where each has a `share` (or several)."""
+    several, together = max(1, int(share)), max(1, int(1 / share))
+    first = number // together * several
+    return range(first, first + several)
+
+
+def _serve(pipe: Connection, memory_mib: int | None, gpus: range | None) -> None:
+    if gpus is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        known = visible.split(",") if visible else list(map(str, range(gpus.stop)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(known[gpus.start : gpus.stop])
     settle(memory_mib)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
