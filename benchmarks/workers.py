@@ -4,28 +4,28 @@
     python benchmarks/workers.py driver           # the driver's own cost a trial, of 10,000 simulated ones
     python benchmarks/workers.py journal          # 1,000,000 lines opened
 
-`speed` counts from the first question to the last answer, workers started; its last line is what the same trainings
-give as two processes that share nothing but the machine: what it allows at best.
+On a machine with other work, the wall clock of `speed` says little. What two workers would reach on their own cores is
+then in the two things that it depends on: the share of time that they have no work, and the processor's seconds, which
+grow where two trainings get in each other's way (memory bandwidth, caches).
 """
 
 import argparse
 import json
 import resource
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from time import monotonic, perf_counter, process_time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
+from hwnas.core.arch import Arch
 from hwnas.core.config import validate
 from hwnas.core.journal import Journal
 from hwnas.core.plugins import load
 from hwnas.core.seeds import derive
-from hwnas.run.config import RunConfig, resolve
+from hwnas.run.config import resolve
 from hwnas.run.judging import Post, judge, pool_of
 from hwnas.search.ask_tell import propose
 from hwnas.search.judges import Judges, Question, Verdict
@@ -34,66 +34,52 @@ from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_proble
 from hwnas.workers.pool import Task
 
 TRAININGS = 40
-SETS = ("compute.threads=1", "compute.device=cpu", "data.limit=800", "space.resolution=16")
+SETS = ("compute.threads=1", "compute.device=cpu", "data.limit=400", "space.resolution=16")
+
+
+class Run(NamedTuple):
+    """Of 40 trainings: `wall` seconds from the first question to the last answer; `busy`, that the workers spent in
+    them, and `cpu`, that the processor did, both of all workers together."""
+
+    wall: float
+    busy: float
+    cpu: float
 
 
 def speed(folder: Path, repeats: int) -> None:
     """Alternating, so that a busy neighbour meets both."""
-    seconds: dict[int, list[float]] = {1: [], 2: []}
     for number in range(repeats):
-        for workers in seconds:
-            config = resolve({}, None, (*SETS, f"workers.count={workers}"))
-            seconds[workers].append(trained(config, folder / f"{number}-{workers}"))
-            print(f"{workers} workers: {seconds[workers][-1]:.1f} s", flush=True)
-    pairs = [one / two for one, two in zip(seconds[1], seconds[2], strict=True)]
-    print("two over one:", ", ".join(f"{ratio:.2f}" for ratio in pairs))
-    alone = [cores(1) for _ in range(repeats)]
-    beside = [cores(2) for _ in range(repeats)]
-    best = [2 * a / b for a, b in zip(alone, beside, strict=True)]
-    print("two processes over one, nothing shared:", ", ".join(f"{ratio:.2f}" for ratio in best))
+        one, two = (trained(workers, folder / f"{number}-{workers}") for workers in (1, 2))
+        idle = [1 - run.busy / (workers * run.wall) for workers, run in ((1, one), (2, two))]
+        print(f"one worker {one.wall:.1f} s, two {two.wall:.1f} s: {one.wall / two.wall:.2f} times as fast")
+        print(f"  without work: {idle[0]:.1%} of one worker's time, {idle[1]:.1%} of two workers'")
+        print(f"  the processor's seconds: {one.cpu:.1f} and {two.cpu:.1f}")
+        own = 2 * (1 - idle[1]) / (1 - idle[0]) * one.cpu / two.cpu
+        print(f"  were both cores ours: {own:.2f} times as fast", flush=True)
 
 
-def trained(config: RunConfig, folder: Path) -> float:
-    """Seconds of all trainings, by workers that are set up."""
+def trained(workers: int, folder: Path) -> Run:
+    """By workers that are set up."""
+    config = resolve({}, None, (*SETS, f"workers.count={workers}"))
     space, rng = Mobile(MobileSettings(resolution=16), channels=1, classes=10), Random(0)
     post = Post.of(config, "training", "early-stop", '{"epochs": 2}', TRAININGS, folder)
     with pool_of(config, folder) as pool:
-        for number in range(config.workers.count):
-            pool.submit(Task(f"warm-{number}", judge, (post, space.random(rng), None), setup=post.setup))
-        for _ in range(config.workers.count):
+        for number in range(workers):
+            pool.submit(Task(f"warm-{number}", measured, (post, space.random(rng)), setup=post.setup))
+        for _ in range(workers):
             pool.next()
         start = monotonic()
         for number in range(TRAININGS):
-            pool.submit(Task(f"trial-{number}", judge, (post, space.random(rng), None), setup=post.setup))
-        for _ in range(TRAININGS):
-            pool.next()
-        return monotonic() - start
+            pool.submit(Task(f"trial-{number}", measured, (post, space.random(rng)), setup=post.setup))
+        spent = [pool.next()[1] for _ in range(TRAININGS)]
+        return Run(monotonic() - start, sum(busy for busy, _ in spent), sum(cpu for _, cpu in spent))
 
 
-_TRAINING = """
-import sys
-from pathlib import Path
-from random import Random
-from hwnas.run.config import resolve
-from hwnas.run.judging import Post, estimator_at, judge
-from hwnas.spaces.mobile import Mobile, MobileSettings
-from time import monotonic
-sets = sys.argv[1:]
-post = Post.of(resolve({}, None, tuple(sets)), "training", "early-stop", '{"epochs": 2}', 8, Path("unused"))
-space, rng = Mobile(MobileSettings(resolution=16), channels=1, classes=10), Random(0)
-judge(post, space.random(rng), None)
-start = monotonic()
-for _ in range(8):
-    judge(post, space.random(rng), None)
-print(monotonic() - start)
-"""
-
-
-def cores(processes: int) -> float:
-    """Seconds of eight trainings in each of so many processes at once."""
-    command = [sys.executable, "-c", _TRAINING, *SETS]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(processes)]
-    return max(float(process.communicate()[0]) for process in running)
+def measured(post: Post, arch: Arch) -> tuple[float, float]:
+    """In a worker: seconds of a training, and the processor's."""
+    start, cpu = monotonic(), process_time()
+    judge(post, arch, None)
+    return monotonic() - start, process_time() - cpu
 
 
 class AtOnce(Judges):
