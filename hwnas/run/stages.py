@@ -160,6 +160,8 @@ class Run:
         plugin = load("strategies", strategy.name)
         settings = validate(plugin.Settings, strategy.own(), "strategy")
         if issubclass(plugin, Relaxation):
+            if self.config.workers.count:
+                say(f"{strategy.name} trains one supernet: workers are of no use to it")
             return relax(
                 plugin(problem, settings, self.config.search.epochs), self._means(1, kind), problem, self.journal
             )
