@@ -26,6 +26,7 @@ test: install-dev
 	$(PYTHON) -m pyright
 	$(VENV)/bin/lint-imports
 	$(PYTHON) -m pytest -m "not slow"
+	@echo "left out: the slow tests, and those of clusters (Ray): make test-all"
 
 test-all: install-dev
 	$(PYTHON) -m pytest

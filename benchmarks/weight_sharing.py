@@ -41,8 +41,9 @@ from hwnas.core.seeds import derive, numpy_stream
 from hwnas.latency.additive import Additive
 from hwnas.latency.tabular import TabularLatency
 from hwnas.operators.costs import macs
+from hwnas.search.ask_tell import propose
 from hwnas.search.collapse import collapsing_since
-from hwnas.search.driver import propose, relax
+from hwnas.search.driver import relax
 from hwnas.search.estimators import Means
 from hwnas.search.estimators.shared_weights import SharedWeights as SharedWeightsEstimator
 from hwnas.search.estimators.shared_weights import SharedWeightsSettings

@@ -29,6 +29,7 @@ from hwnas.cli_flags import (
     Strategy,
     Target,
     Targets,
+    Workers,
 )
 from hwnas.cli_runs import runs
 from hwnas.cli_table import table
@@ -49,15 +50,18 @@ app = typer.Typer(
 )
 
 
-def _config(out: Path | None, file: Path | None, sets: list[str] | None, **flags: Any) -> "RunConfig":
-    """Of the flags given; of the run directory, when only that is given."""
+def _config(
+    out: Path | None, file: Path | None, sets: list[str] | None, workers: int | None = None, **flags: Any
+) -> "RunConfig":
+    """Of the flags given; of the run directory, when only that is given: any number of workers may go on with it."""
     from hwnas.run.config import overrides, resolve
     from hwnas.run.directory import stored_config
 
     given = overrides(**flags)
     if out and (out / "config.yaml").exists() and not given and not sets and not file:
-        return stored_config(out)
-    return resolve(given, file, tuple(sets or ()))
+        stored = stored_config(out)
+        return stored.with_workers(workers) if workers else stored
+    return resolve(given | overrides(workers=workers), file, tuple(sets or ()))
 
 
 def _staged(
@@ -135,6 +139,7 @@ def run(
     out: Out = None,
     config: ConfigFile = None,
     set_: Set = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -165,6 +170,7 @@ def search(
     out: Out = None,
     config: ConfigFile = None,
     set_: Set = None,
+    workers: Workers = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,

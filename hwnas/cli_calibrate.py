@@ -18,6 +18,7 @@ from hwnas.cli_flags import (
     Seed,
     Space,
     Target,
+    Workers,
     several,
 )
 from hwnas.core.progress import be_quiet
@@ -33,6 +34,7 @@ def calibrate(
     data_dir: DataDir = None,
     budget: BudgetText = None,
     seed: Seed = None,
+    workers: Workers = None,
     out: Out = None,
     config: ConfigFile = None,
     set_: Annotated[
@@ -52,6 +54,7 @@ def calibrate(
 
     be_quiet(quiet)
     flags = overrides(target=target, space=space, data=data, data_dir=data_dir, budget=budget, seed=seed)
+    flags |= overrides(workers=workers)
     own, rest = split_assignments(set_ or ())
     resolved = resolve(flags, config, rest)
     chosen = plans(several(estimator), own, networks, resolved.training.epochs)

@@ -16,7 +16,9 @@ def compare(
     budget: Annotated[Optional[list[str]], Flag(help="As of a run; repeat it, or a,b,c. Default: 60%.")] = None,
     seeds: Annotated[int, Flag(min=1, help="How many.")] = 3,
     seed: Annotated[int, Flag(min=0, help="The first of them.")] = 0,
-    workers: Annotated[int, Flag(min=1, help="Searches and trainings at once; what is timed runs alone.")] = 1,
+    workers: Annotated[
+        Optional[int], Flag(min=1, help="Searches and trainings at once; what is timed runs alone. Default: 1.")
+    ] = None,
     target: Target = None,
     space: Space = None,
     data: DataName = None,
@@ -35,7 +37,7 @@ def compare(
     from hwnas.run.config import overrides
 
     be_quiet(quiet)
-    flags = overrides(target=target, space=space, data=data, data_dir=data_dir)
+    flags = overrides(target=target, space=space, data=data, data_dir=data_dir, workers=workers)
     chosen = range(seed, seed + seeds)
     cells = matrix(flags, config, set_ or (), several(strategy), several(budget), chosen, out)
     if dry_run:
@@ -45,7 +47,7 @@ def compare(
     from hwnas.compare.table import facts, text
     from hwnas.report.comparison import write_comparison
 
-    compared = compare_all(cells, workers, quiet)
+    compared = compare_all(cells)
     typer.echo(text(compared))
     typer.echo(f"report.html   {write_comparison(compared)}")
     if as_json:

@@ -27,6 +27,9 @@ Set = Annotated[Optional[list[str]], Flag("--set", help="Any setting, e.g. --set
 DryRun = Annotated[bool, Flag("--dry-run", help="Say what would be done, and stop.")]
 Json = Annotated[bool, Flag("--json", help="The last line on stdout is one JSON object.")]
 Quiet = Annotated[bool, Flag("--quiet", help="No progress on stderr.")]
+Workers = Annotated[
+    Optional[int], Flag("--workers", min=1, help="Candidates judged at a time, each by a process of its own.")
+]
 Mismatch = Annotated[bool, Flag("--allow-mismatch", help="Use another device's table; the bundle records it.")]
 
 

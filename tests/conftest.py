@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -102,6 +102,19 @@ def tiny_space():
 
     settings = {key: value for key, value in TINY["space"].items() if key != "name"}
     return Mobile(MobileSettings.model_validate(settings), channels=1, classes=10)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of one node with two cores, on this machine. Skips where Ray is not installed."""
+    pytest.importorskip("ray", reason="needs pip install 'hwnas[ray]'")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        yield cluster
+        cluster.shutdown()
 
 
 @pytest.fixture

@@ -62,6 +62,21 @@ def test_killed_and_resumed_it_ends_in_the_same(bare: Path, sealed: None, monkey
     assert json.loads(once_more.stdout.splitlines()[-1]) == json.loads(again.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
+def test_two_workers_find_what_one_process_finds(bare: Path, sealed: None) -> None:
+    chosen = ("--estimator", "early-stop,learning-curve", "--networks", "6", "--set", "training.epochs=2")
+    found = []
+    for name, workers in (("alone", ()), ("two", ("--workers", "2"))):
+        outcome = hwnas("calibrate", "--config", "tiny.yaml", *chosen, *workers, "--out", name, "--json")
+        assert outcome.code == 0, outcome.stderr
+        found.append(sorted(map(repr, map(_answer, Journal(bare / name / "journal.jsonl").of("answer")))))
+    assert found[0] == found[1]
+
+
+def _answer(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "spent_seconds"}
+
+
 def test_a_dry_run_names_the_estimators_and_trains_nothing(bare: Path) -> None:
     outcome = hwnas("calibrate", "--config", "tiny.yaml", "--set", "subset.fraction=0.1", "--dry-run")
     assert outcome.code == 0

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -186,44 +185,6 @@ def test_a_plan_is_told_and_nothing_done(table: Path) -> None:
     outcome = hwnas(*arguments(table), "--budget", "60%,40%", "--seeds", 2, "--dry-run")
     assert outcome.code == 0 and "12 searches" in outcome.stdout and "nsga2 40% seed 1" in outcome.stdout
     assert not Path("runs").exists()
-
-
-def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
-    from hwnas.compare.processes import spread
-    from hwnas.core.errors import Unavailable
-
-    with pytest.raises(Unavailable, match="status -9"):
-        list(spread(_kill_oneself, [[0]], 1, quiet=True))
-
-
-def _kill_oneself(_: int) -> None:
-    import os
-
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_workers_end_with_their_parent(tmp_path: Path) -> None:
-    """A worker that outlives a killed parent would hold its run's lock."""
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import sys, time, os\n"
-        "from hwnas.compare.processes import spread\n"
-        "def work(path):\n    open(path, 'w').write(str(os.getpid())); time.sleep(600)\n"
-        "if __name__ == '__main__':\n    list(spread(work, [[sys.argv[1]]], 1, quiet=True))\n"
-    )
-    import subprocess
-
-    parent = subprocess.Popen([sys.executable, str(script), str(tmp_path / "pid")])
-    deadline = time.monotonic() + 60
-    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    child = int((tmp_path / "pid").read_text())
-    parent.kill()
-    parent.wait()
-    while Path(f"/proc/{child}").exists() and "(zombie)" not in Path(f"/proc/{child}/status").read_text():
-        assert time.monotonic() < deadline, "the worker lives on"
-        time.sleep(0.02)
 
 
 def test_a_file_s_settings_are_of_the_strategy_it_names(table: Path) -> None:

@@ -11,7 +11,8 @@ from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal
 from hwnas.core.plugins import load, names
-from hwnas.search.driver import propose, relax
+from hwnas.search.ask_tell import propose
+from hwnas.search.driver import relax
 from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Relaxation

@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from time import monotonic
 
@@ -139,3 +141,40 @@ def test_a_million_lines_open_in_seconds(tmp_path: Path):
     start = monotonic()
     assert journal.last("trial") is journal.records[-1]
     assert monotonic() - start < 0.01
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+from hwnas.core.journal import Journal
+journal = Journal(Path(sys.argv[1]))
+for number in range(200):
+    journal.append("trial", writer=int(sys.argv[2]), number=number, padding="x" * (number % 50))
+"""
+
+
+def test_ten_processes_append_while_one_reads(tmp_path: Path):
+    path = tmp_path / "journal"
+    writers = [subprocess.Popen([sys.executable, "-c", APPENDER, str(path), str(n)]) for n in range(10)]
+    reader, read = Journal(path), 0
+    while any(writer.poll() is None for writer in writers):
+        read += len(reader.refresh())
+        assert Journal(path).records[: len(reader.records)] == reader.records
+    read += len(reader.refresh())
+    assert [writer.returncode for writer in writers] == [0] * 10
+    assert read == len(reader.records) == 2000
+    for writer in range(10):
+        assert [record["number"] for record in reader.of("trial", writer=writer)] == list(range(200))
+    assert reader.records == Journal(path).records
+
+
+def test_a_writer_killed_in_the_middle_of_a_line_harms_no_other(tmp_path: Path):
+    path = tmp_path / "journal"
+    first, second = Journal(path), Journal(path)
+    first.append("trial", number=1)
+    with path.open("ab") as file:
+        file.write(b'{"kind": "tri')
+    second.append("trial", number=2)
+    first.append("trial", number=3)
+    assert [record["number"] for record in first.records] == [1, 2, 3]
+    assert Journal(path).records == first.records

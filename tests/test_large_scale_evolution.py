@@ -12,7 +12,7 @@ import torch
 from hwnas.core.config import validate
 from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal
-from hwnas.search.driver import propose
+from hwnas.search.ask_tell import propose
 from hwnas.search.estimators import Means
 from hwnas.search.estimators.inherited import Inherited, InheritedSettings, inherit
 from hwnas.search.problem import Problem

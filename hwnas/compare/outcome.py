@@ -89,7 +89,7 @@ def of_run(cell: Cell) -> Outcome:
     """Of a run directory, finished or only searched. Raises BadInput when it has no result yet."""
     result, journal = load_result(cell.path), Journal(cell.path / "journal.jsonl")
     searched = journal.last("searched") or {}
-    trials = [Trial.of(record) for record in journal.of("trial")]
+    trials = [trial for trial in map(Trial.of, journal.of("trial")) if not trial.failed]
     over = sum(trial.predicted_ms_p95 > _predicted_budget_ms(result) for trial in trials)
     return Outcome(
         cell.strategy,

@@ -4,9 +4,8 @@ A search of published accuracies is a record in `journal.jsonl`, kept by this pr
 directory. So the same command goes on from wherever it was killed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ import numpy as np
 
 from hwnas.compare.cells import Cell, Matrix
 from hwnas.compare.outcome import Outcome, of_record, of_run, references
-from hwnas.compare.processes import spread
 from hwnas.compare.truth import Truth
 from hwnas.compare.work import advance, problem, search
+from hwnas.core.errors import Unavailable
 from hwnas.core.journal import Journal
 from hwnas.core.progress import Progress, say
 from hwnas.run.directory import held, stored_config
+from hwnas.run.judging import pool_of
+from hwnas.workers.pool import Failure, Task
 
 TOGETHER, ALONE = "together", "alone"
 STAGES = {"search": TOGETHER, "select": ALONE, "train": TOGETHER, "finish": ALONE}
@@ -43,15 +44,16 @@ class Compared:
         return np.mean([truth.progress(outcome, steps) for outcome in outcomes], axis=0).tolist()
 
 
-def compare(matrix: Matrix, workers: int = 1, quiet: bool = False) -> Compared:
-    """Raises Infeasible before any search when nothing fits one of the budgets, BadInput when the folder is in use."""
+def compare(matrix: Matrix) -> Compared:
+    """By as many workers as the configuration says. Raises Infeasible before any search when nothing fits one of the
+    budgets, BadInput when the folder is in use."""
     looked_up = [cell for cell in matrix.cells if cell.is_looked_up]
     runs = [cell for cell in matrix.cells if not cell.is_looked_up]
     _check(matrix)
     lock = held(matrix.path)
     try:
-        records = _look_up(looked_up, matrix.path, workers)
-        failed = _run(runs, workers, quiet)
+        records = _look_up(looked_up, matrix.path)
+        failed = _run(runs, matrix.path)
     finally:
         lock.release()
     outcomes = {cell.name: of_record(cell, records[cell.digest]) for cell in looked_up}
@@ -74,26 +76,33 @@ def by_budget(matrix: Matrix) -> list[Cell]:
     return list({cell.budget: cell for cell in matrix.cells}.values())
 
 
-def _look_up(cells: list[Cell], folder: Path, workers: int) -> dict[str, dict[str, Any]]:
+def _look_up(cells: list[Cell], folder: Path) -> dict[str, dict[str, Any]]:
     """Digest of the configuration → record."""
     journal = Journal(folder / "journal.jsonl")
     done = {record["config"]: record for record in journal.of("looked_up")}
     todo = [cell for cell in cells if cell.digest not in done]
-    if workers > 1:
-        found = spread(search, [todo[i::workers] for i in range(min(workers, len(todo)))], workers, quiet=True)
-    else:
-        found = ((cell, search(cell)) for cell in todo)
     with Progress("compare: searches looked up", len(cells), done=len(cells) - len(todo)) as progress:
-        for cell, facts in found:
+        for cell, facts in _searched(todo, folder):
             key = {"config": cell.digest, "strategy": cell.strategy, "seed": cell.seed}
             done[cell.digest] = journal.append("looked_up", **key, **facts)
             progress.advance()
     return done
 
 
-def _run(cells: list[Cell], workers: int, quiet: bool) -> dict[str, str]:
+def _searched(cells: list[Cell], folder: Path) -> Iterator[tuple[Cell, dict[str, Any]]]:
+    if not cells or cells[0].config.workers.count < 2:
+        yield from ((cell, search(cell)) for cell in cells)  # no process is worth a tenth of a second
+        return
+    for cell, outcome in _by_workers("search", cells, cells[0].config.workers.count, folder):
+        if isinstance(outcome, Failure):
+            raise Unavailable(f"{cell.name}: {outcome.why}", f"see {outcome.log}; the same command goes on from here")
+        yield cell, outcome
+
+
+def _run(cells: list[Cell], folder: Path) -> dict[str, str]:
     """Cells without a result, and why."""
     failed: dict[str, str] = {}
+    workers = max(1, cells[0].config.workers.count) if cells else 1
     last = "search" if cells and cells[0].has_truth else "finish"
     stages = list(STAGES)[: list(STAGES).index(last) + 1] if workers > 1 else [last]
     if cells and workers > 1 and cells[0].config.compute.threads == 0:
@@ -103,11 +112,26 @@ def _run(cells: list[Cell], workers: int, quiet: bool) -> dict[str, str]:
         at_once = workers if STAGES[stage] == TOGETHER else 1
         if todo:
             say(f"compare: {stage} of {len(todo)} runs, {at_once} at a time")
-        for cell, trouble in spread(partial(advance, stage=stage), [[c] for c in todo], at_once, quiet or at_once > 1):
+        for cell, outcome in _by_workers(stage, todo, at_once, folder):
+            trouble = outcome.why if isinstance(outcome, Failure) else outcome
             say(f"compare: {cell.name}: {trouble or stage + ' done'}")
             if trouble:
                 failed[cell.name] = trouble
     return failed
+
+
+def _by_workers(stage: str, cells: list[Cell], at_once: int, folder: Path) -> Iterator[tuple[Cell, Any]]:
+    """(cell, what came of it) as they come."""
+    if not cells:
+        return
+    by_name = {f"{stage} {cell.name}".replace(" ", "-"): cell for cell in cells}
+    with pool_of(cells[0].config.with_workers(at_once), folder) as pool:
+        for name, cell in by_name.items():
+            do, arguments = (search, (cell,)) if cell.is_looked_up else (advance, (cell, stage))
+            pool.submit(Task(name, do, arguments))
+        for _ in cells:
+            task, outcome = pool.next()
+            yield by_name[task.name], outcome
 
 
 def _has_done(cell: Cell, stage: str) -> bool:

@@ -1,9 +1,11 @@
 """An append-only record of a run: one JSON object a line, flushed to disk before anything relies on it.
 
 A torn last line (a kill in the middle of a write) is left out on opening and cut off by the next append, so that
-opening only reads; a torn line anywhere else means the file was altered, and it is refused.
+opening only reads; a torn line anywhere else means the file was altered, and it is refused. Processes that append to
+one file take turns by its lock.
 """
 
+import fcntl
 import gc
 import hashlib
 import json
@@ -11,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hwnas.core.errors import BadInput
 from hwnas.core.files import storage_failed
@@ -23,24 +25,34 @@ VOLATILE = ("_ms", "_ns", "_seconds", "_at", "measured")
 
 
 class Journal:
-    """The records of one file, in order. One writer at a time: the run directory's lock sees to it."""
+    """The records of one file, in order: all of them as of the last `append` or `refresh`. A run's journal has one
+    writer, which the run directory's lock sees to; workers share others."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.records: list[Record] = []
         self.watchers: list[Callable[[Record], object]] = []
-        """Called with every record appended from now on."""
+        """Called with every record that is appended here from now on."""
         self._whole = 0
-        if path.exists():
-            self._open()
+        self.refresh()
 
-    def _open(self) -> None:
-        with self.path.open("rb") as file, _no_collection():
-            for number, line in enumerate(file, start=1):
+    def refresh(self) -> list[Record]:
+        """What other processes have appended, now among the records."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            return self._catch_up(file)
+
+    def _catch_up(self, file: IO[bytes]) -> list[Record]:
+        known = len(self.records)
+        file.seek(self._whole)
+        with _no_collection():
+            for line in file:
                 if not line.endswith(b"\n"):
                     break
-                self.records.append(self._parse(number, line))
+                self.records.append(self._parse(len(self.records) + 1, line))
                 self._whole += len(line)
+        return self.records[known:]
 
     def _parse(self, number: int, line: bytes) -> Record:
         try:
@@ -55,26 +67,39 @@ class Journal:
 
     def append(self, kind: str, **fields: Any) -> Record:
         """Returns when the record is on disk. Raises StorageFailed when it cannot be; nothing is half-written."""
-        record = {"kind": kind, **fields}
+        return self._append({"kind": kind, **fields}, lambda file: os.fsync(file.fileno()))
+
+    def jot(self, kind: str, **fields: Any) -> Record:
+        """As `append`, at once: a power cut may cost it, a kill does not."""
+        return self._append({"kind": kind, **fields}, lambda file: None)
+
+    def _append(self, record: Record, settle: Callable[[IO[bytes]], object]) -> Record:
         line = (json.dumps(record, allow_nan=False) + "\n").encode()
-        size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                size = min(file.tell(), self._whole)
-                file.truncate(size)  # the torn tail of a write that was killed
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-                self._whole = size + len(line)
+            with self.path.open("a+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._catch_up(file)
+                self._write(file, line, settle)
         except OSError as error:
-            if size is not None and self.path.exists():
-                os.truncate(self.path, size)
             storage_failed(self.path, error)
         self.records.append(record)
         for watcher in self.watchers:
             watcher(record)
         return record
+
+    def _write(self, file: IO[bytes], line: bytes, settle: Callable[[IO[bytes]], object]) -> None:
+        size = self._whole = min(self._whole, file.seek(0, os.SEEK_END))
+        try:
+            file.truncate(size)  # the torn tail of a write that was killed
+            written = 0
+            while written < len(line):
+                written += file.write(line[written:])
+            settle(file)
+        except OSError:
+            file.truncate(size)
+            raise
+        self._whole = size + len(line)
 
     def of(self, kind: str, **where: Any) -> Iterator[Record]:
         """The records of a kind whose fields equal `where`, oldest first."""

@@ -48,7 +48,8 @@ class RunData:
         return [_predicted_ms(there) for there in (self.result, *self.result.also_on)]
 
     def trials(self, kind: str = "trial") -> list[Trial]:
-        return [Trial.of(record) for record in self.journal.of(kind)]
+        """Those that could be judged."""
+        return [trial for trial in map(Trial.of, self.journal.of(kind)) if not trial.failed]
 
     @property
     def profiled(self) -> Record:

@@ -17,6 +17,8 @@ from hwnas.latency.profiler import ProfileSettings
 from hwnas.latency.published import PublishedSettings
 from hwnas.search.bounds import Bounds
 from hwnas.training.settings import Compute, Recipe
+from hwnas.workers import check
+from hwnas.workers.settings import Ray, Workers
 
 
 class SearchRecipe(Recipe):
@@ -73,6 +75,8 @@ class RunConfig(Settings):
     training: TrainingRecipe = TrainingRecipe()
     rounding: RoundingRecipe = RoundingRecipe()
     compute: Compute = Compute()
+    workers: Workers = Workers()
+    ray: Ray = Ray()
     profile: ProfileSettings = ProfileSettings()
     latency: PublishedSettings | None = None
     """Published latencies of whole networks in place of the target's table; nothing is then measured."""
@@ -85,12 +89,17 @@ class RunConfig(Settings):
     """Names the user's own objects (data, space, loss) given through Python, which no file can hold."""
 
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """Of what decides the run: not of where it is done."""
+        decides = self.model_dump(mode="json", exclude={"workers", "ray"})
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
     def each(self) -> "tuple[RunConfig, ...]":
         """This run as seen from each of its targets, `target` first: there, it has no other."""
         targets = (AlsoOn(target=self.target, budget=self.budget), *self.also_on)
         return tuple(self.model_copy(update={**dict(there), "also_on": ()}) for there in targets)
+
+    def with_workers(self, count: int) -> "RunConfig":
+        return self.model_copy(update={"workers": self.workers.model_copy(update={"count": count})})
 
     def default_directory(self) -> Path:
         targets = "+".join(each.target.name for each in self.each())
@@ -127,6 +136,7 @@ def resolve_values(values: dict[str, Any], flags: dict[str, Any], assignments: t
         config = validate(RunConfig, values | given, "configuration")
     _check_targets(config)
     _check_start(config)
+    check(config.workers, config.ray)
     full = {
         "space": _filled("spaces", config.space, {}),
         "strategy": _filled("strategies", config.strategy, {}),
@@ -148,6 +158,8 @@ def overrides(**flags: Any) -> dict[str, Any]:
     for section in ("space", "strategy", "data"):
         if section in given:
             values[section] = {"name": given[section]}
+    if "workers" in given:
+        values["workers"] = {"count": given["workers"]}
     if "data_dir" in given:
         values.setdefault("data", {})["dir"] = str(given["data_dir"])
     return values

@@ -18,6 +18,7 @@ from hwnas.run.directory import RunDirectory
 from hwnas.run.export import export_all
 from hwnas.run.failure import note_failure
 from hwnas.run.final import Final, final_measurement
+from hwnas.run.judging import Pooled, Post
 from hwnas.run.networks import Network, choose, narrow, none_fits
 from hwnas.run.outcome import complete_result, predicted_results, together
 from hwnas.run.problem import data_of, latency_of, problem_of, space_of
@@ -26,8 +27,9 @@ from hwnas.run.result import Result, load_result
 from hwnas.run.ship import ship, test_all
 from hwnas.run.tensorboard import TensorBoard
 from hwnas.run.training import Initialise, Trainer
-from hwnas.search.driver import propose, relax
-from hwnas.search.estimators import Means
+from hwnas.search.ask_tell import propose
+from hwnas.search.driver import relax
+from hwnas.search.estimators import Estimator, Means
 from hwnas.search.problem import Problem
 from hwnas.search.strategies import Relaxation
 from hwnas.search.trial import SearchResult
@@ -162,6 +164,8 @@ class Run:
         settings = validate(plugin.Settings, strategy.own(), "strategy")
         if issubclass(plugin, Relaxation):
             self._announce(kind, epochs=self.config.search.epochs)
+            if self.config.workers.count:
+                say(f"{strategy.name} trains one supernet: workers are of no use to it")
             return relax(
                 plugin(problem, settings, self.config.search.epochs), self._means(1, kind), problem, self.journal
             )
@@ -171,7 +175,23 @@ class Run:
         judge_plugin = load("estimators", judge.name)
         judge_settings = validate(judge_plugin.Settings, judge.own(), "estimator")
         means = self._means(proposer.trials, kind)
-        return propose(proposer, judge_plugin(means, judge_settings), means, problem, self.journal, kind)
+        own = judge_plugin(means, judge_settings)
+        if not self.config.workers.count or judge_plugin.looks_up:
+            return propose(proposer, own, means, problem, self.journal, kind)
+        self._check_workers(own, judge.name)
+        settings = judge_settings.model_dump_json()
+        post = Post.of(self.config, "search", judge.name, settings, proposer.trials, means.checkpoints)
+        with Pooled(self.config, self.path, post, kind) as judges:
+            return propose(proposer, own, means, problem, self.journal, kind, judges)
+
+    def _check_workers(self, estimator: Estimator, name: str) -> None:
+        if self.config.custom:
+            raise BadInput("objects of your own cannot be sent to workers", "leave out --workers")
+        if estimator.learns:
+            raise BadInput(
+                f"estimator {name} learns from every answer before the next question, which workers cannot wait for",
+                "leave out --workers, or --set estimator.name=early-stop or full",
+            )
 
     def _announce(self, kind: str, **wanted: int) -> None:
         """Of how many: for whoever looks on."""

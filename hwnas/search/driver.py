@@ -1,10 +1,7 @@
-"""Runs a strategy to its end, writing every decision to the journal; started again, it goes on from there."""
+"""Runs a relaxation to its end, writing every decision to the journal; started again, it goes on from there."""
 
 from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +10,11 @@ from torch import Tensor
 from hwnas.core.arch import Arch
 from hwnas.core.errors import BadInput
 from hwnas.core.journal import Journal
-from hwnas.core.progress import Progress, say
+from hwnas.core.progress import say
 from hwnas.search.collapse import PATIENCE, CollapseWatch, collapsing_since
-from hwnas.search.estimators import Estimator, Means
+from hwnas.search.estimators import Means
 from hwnas.search.problem import Problem
-from hwnas.search.strategies import Proposer, Relaxation
+from hwnas.search.strategies import Relaxation
 from hwnas.search.trial import SearchResult, Trial, shortlist
 from hwnas.spaces import Gates
 from hwnas.training.supernet import LossOf, SharedWeights
@@ -25,37 +22,6 @@ from hwnas.training.supernet import LossOf, SharedWeights
 REFUNDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 """See `candidates`."""
 PER_REFUND = 3
-
-
-def propose(
-    strategy: Proposer, estimator: Estimator, means: Means, problem: Problem, journal: Journal, kind: str
-) -> SearchResult:
-    """Ask, judge, tell. Trials already in the journal (records of `kind`) are replayed through the strategy.
-
-    Raises BadInput when the journal belongs to another search.
-    """
-    done = [Trial.of(record) for record in journal.of(kind)]
-    if len(done) < strategy.trials:
-        estimator.prepare()
-    trials: list[Trial] = []
-    with Progress(f"search: {type(strategy).__name__.lower()} trials", strategy.trials, done=len(done)) as progress:
-        for number in range(strategy.trials):
-            arch = strategy.ask()
-            if number < len(done):
-                trial = done[number]
-                if trial.arch != arch:
-                    raise BadInput(f"{journal.path} holds another search than this one", "choose another --out")
-            else:
-                assert problem.feasible(arch), f"{type(strategy).__name__} proposed an architecture over the budget"
-                judge, facts = estimator.accuracy, {}
-                if (upbringing := strategy.upbringing()) is not None:
-                    judge, facts = partial(estimator.raised, upbringing=upbringing), asdict(upbringing)
-                trial = _judge(problem, arch, judge, journal, kind, **facts)
-                progress.advance(note=f"best {max(t.accuracy for t in [*trials, trial]):.3f}")
-            strategy.tell(trial)
-            trials.append(trial)
-    epochs = estimator.epochs(len(trials))
-    return SearchResult(trials, shortlist(trials, means.data.search.standard_error), epochs=epochs)
 
 
 def relax(strategy: Relaxation, means: Means, problem: Problem, journal: Journal) -> SearchResult:
@@ -93,12 +59,10 @@ def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
     return list(found)
 
 
-def _judge(
-    problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str, **facts: Any
-) -> Trial:
+def _judge(problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str) -> Trial:
     start = monotonic()
     trial = problem.trial(arch, accuracy(arch))
-    journal.append(kind, **trial.facts(), **facts, spent_seconds=monotonic() - start)
+    journal.append(kind, **trial.facts(), spent_seconds=monotonic() - start)
     return trial
 
 

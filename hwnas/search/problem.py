@@ -51,10 +51,10 @@ class Problem:
     def additive(self) -> Additive:
         return self.latency.additive
 
-    def trial(self, arch: Arch, accuracy: float) -> Trial:
+    def trial(self, arch: Arch, accuracy: float, failed: str = "") -> Trial:
         """With what the models predict."""
         others = tuple(target.latency.predict(arch) for target in self.others)
-        return Trial(arch, accuracy, self.latency.predict(arch), self.latency.predict_p95(arch), others)
+        return Trial(arch, accuracy, self.latency.predict(arch), self.latency.predict_p95(arch), others, failed)
 
     def binding_ms(self, arch: Arch) -> float:
         """The prediction on the target that is nearest to its budget (or furthest over it), in milliseconds of the

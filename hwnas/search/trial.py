@@ -10,13 +10,14 @@ from hwnas.core.arch import Arch
 @dataclass(frozen=True)
 class Trial:
     """`accuracy`: a fraction on the search split, by the search's estimator. Latencies in ms, predicted; `others_ms` on
-    the search's other targets."""
+    the search's other targets. `failed`: why it could not be judged; its accuracy is 0 then, and it is no candidate."""
 
     arch: Arch
     accuracy: float
     predicted_ms: float
     predicted_ms_p95: float
     others_ms: tuple[float, ...] = ()
+    failed: str = ""
 
     @property
     def latencies_ms(self) -> tuple[float, ...]:
@@ -25,7 +26,9 @@ class Trial:
 
     def facts(self) -> dict[str, Any]:
         # Predictions come from a measured table, but are decisions of the search: hence no `_ms` at the end.
-        others = {"predicted_others": list(self.others_ms)} if self.others_ms else {}
+        others: dict[str, Any] = {"predicted_others": list(self.others_ms)} if self.others_ms else {}
+        if self.failed:
+            others["failed"] = self.failed
         return {
             "arch": list(self.arch),
             "accuracy": self.accuracy,
@@ -36,7 +39,8 @@ class Trial:
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Trial":
         others = tuple(facts.get("predicted_others", ()))
-        return cls(tuple(facts["arch"]), facts["accuracy"], facts["predicted"], facts["predicted_p95"], others)
+        predicted, failed = (facts["predicted"], facts["predicted_p95"]), facts.get("failed", "")
+        return cls(tuple(facts["arch"]), facts["accuracy"], *predicted, others, failed)
 
 
 @dataclass(frozen=True)

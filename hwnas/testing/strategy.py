@@ -62,6 +62,15 @@ def check_replay(name: str, folder: Path) -> None:
         again.tell(Trial.of(json.loads(json.dumps(_judged(problem, arch).facts()))))
 
 
+def check_asked_ahead(name: str, folder: Path) -> None:
+    """By several workers it is asked as far ahead as it allows: every proposal is a network within the budget, and the
+    same ones come a second time."""
+    for label, problem in {**problems(), "constrained": _constrained()}.items():
+        asked = proposals(_proposer(name, problem), problem, workers=3)
+        assert all(problem.feasible(arch) for arch in asked), f"{label}: asked ahead, it is over the budget"
+        assert proposals(_proposer(name, problem), problem, workers=3) == asked, f"{label}: a second time it differs"
+
+
 def check_same_in_another_process(name: str, folder: Path) -> None:
     """The same decisions whatever PYTHONHASHSEED is."""
     hash_seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
@@ -151,13 +160,15 @@ def decisions(name: str) -> str:
     return json.dumps([[float(x).hex() for x in s] for s in _searched(strategy, problem).scores()])
 
 
-def proposals(strategy: Proposer, problem: Problem) -> list[Arch]:
-    """What it asks for when it is told an invented accuracy of each."""
+def proposals(strategy: Proposer, problem: Problem, workers: int = 1) -> list[Arch]:
+    """What it asks for when it is told an invented accuracy of each, in their order, as late as it allows."""
     assert strategy.trials >= 1
-    asked = []
-    for _ in range(min(strategy.trials, MOST_TRIALS)):
+    asked, told = [], 0
+    for number in range(min(strategy.trials, MOST_TRIALS)):
+        while number - told > min(strategy.outstanding(workers), 4 * (workers - 1)):
+            strategy.tell(_judged(problem, asked[told]))
+            told += 1
         asked.append(strategy.ask())
-        strategy.tell(_judged(problem, asked[-1]))
     return asked
 
 

@@ -40,6 +40,8 @@ class Estimator(ABC):
     Settings: ClassVar[type[Settings]]
     looks_up: ClassVar[bool] = False
     """Whether it knows the answers without data and weights, of `means` only the space."""
+    learns: ClassVar[bool] = False
+    """Whether an answer depends on the questions before: no other process can give it."""
     lessons: int = 0
     """So many of its first questions it answers by a full training, to learn from."""
     seconds_found: float = 0.0

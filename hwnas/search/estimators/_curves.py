@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from hwnas.core.arch import Arch
-from hwnas.core.journal import Journal
+from hwnas.core.journal import Journal, Record
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Means
 from hwnas.search.estimators._scratch import fresh
@@ -33,13 +33,17 @@ class Curves:
         self.recipe = means.recipe.model_copy(update={"epochs": epochs})
         self.journal = Journal(means.checkpoints / f"curves-{epochs}.jsonl")
         self.known: dict[Arch, list[Point]] = {}
-        for r in self.journal.of("epoch"):
+        self._learn(self.journal.records)
+        self.seconds_found = 0.0
+
+    def _learn(self, records: list[Record]) -> None:
+        for r in records:
             point = Point(r["training"], r["search"], r["spent_seconds"])
             self.known.setdefault(tuple(r["arch"]), []).append(point)
-        self.seconds_found = 0.0
 
     def of(self, arch: Arch) -> Generator[Point, None, None]:
         """Leaving the loop stops the training."""
+        self._learn(self.journal.refresh())  # other workers'
         known = self.known.setdefault(arch, [])
         for point in list(known):
             self.seconds_found += point.seconds

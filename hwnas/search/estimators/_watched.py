@@ -33,6 +33,7 @@ class Watched(Estimator):
     """What was decided is in a journal of its own in `means.checkpoints`, so that decisions are never made again."""
 
     Settings = WatchedSettings
+    learns = True
 
     def __init__(self, means: Means, settings: Any) -> None:
         self.means, self.settings = means, settings
@@ -51,6 +52,7 @@ class Watched(Estimator):
         return Judged(arch, len(curve), curve[-1].search)
 
     def accuracy(self, arch: Arch) -> float:
+        self.judged |= {j.arch: j for j in map(_judged, self.journal.refresh())}
         if arch not in self.judged:
             judged = self._judge(arch)
             self.journal.append("judged", **asdict(judged))

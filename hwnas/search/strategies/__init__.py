@@ -39,7 +39,12 @@ class Proposer(ABC):
         return None
 
     def tell(self, trial: Trial) -> None:
-        """The outcome of the last one asked for."""
+        """The outcome of the earliest proposal that was not told yet."""
+
+    def outstanding(self, workers: int) -> int:
+        """How many proposals may be without their outcome when it is asked for the next one, as its paper allows. 0: it
+        needs them all."""
+        return 0
 
 
 class Relaxation(ABC):

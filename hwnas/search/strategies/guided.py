@@ -6,7 +6,8 @@ the rest. The next query is the feasible network of the largest expected improve
     E[max(0, z − z_best)] = σ·(u·Φ(u) + φ(u)),    u = (μ − z_best)/σ      (Jones et al. 1998; BANANAS, arXiv:1910.11858)
 - over EVERY feasible network where the space has at most `exhaustive` of them: no inner search, no mutation to miss it;
 - else over a pool: the exact integer-program optima of a linear fit under the budget, mutants of the best, samples.
-Of networks that compute the same (`Space.function`) one is judged, the one predicted fastest.
+Of networks that compute the same (`Space.function`) one is judged, the one predicted fastest. What several workers have
+not answered yet is not asked again, and else unknown.
 
 Measured (docs/results/nasbench201.md): the optimum of NAS-Bench-201 in 28 queries on average, where local search takes
 129; 102 when it sees nothing but one-hot options. Its settings were chosen on that column.
@@ -51,8 +52,8 @@ class Guided(Proposer):
         self.problem, self.settings = problem, settings
         self.rng = stream(problem.seed, "guided")
         self.told: list[Trial] = []
-        self.judged: set[Hashable] = set()
-        """The functions of those told."""
+        self.asked: set[Hashable] = set()
+        """Functions."""
         self.every: list[Arch] | None = None
         if problem.space.size() <= settings.exhaustive and problem.latency.is_quick:
             self.every = distinct_feasible(problem)
@@ -66,18 +67,22 @@ class Guided(Proposer):
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
-        self.judged.add(self.problem.space.function(trial.arch))
         if self.every is not None:
             self.process.observe(self.place[trial.arch])
+
+    def outstanding(self, workers: int) -> int:
+        return workers - 1
 
     def ask(self) -> Arch:
         if len(self.told) < self.settings.start:
             archs = self.every if self.every is not None else self._samples(_TRIES)
         else:
             archs = self._by_promise()
-        unseen = (arch for arch in archs if self.problem.space.function(arch) not in self.judged)
+        unseen = (arch for arch in archs if self.problem.space.function(arch) not in self.asked)
         # Nothing is left where the space has fewer networks than the search has trials.
-        return next(unseen, None) or self.told[-1].arch
+        arch = next(unseen, archs[0])
+        self.asked.add(self.problem.space.function(arch))
+        return arch
 
     def _by_promise(self) -> list[Arch]:
         """Candidates, that of the largest expected improvement first."""

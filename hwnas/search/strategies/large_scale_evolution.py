@@ -10,11 +10,11 @@ stay beside the run's checkpoints. The budget is hard: a child over it is drawn 
 Deviations: a mutation of the network changes a choice of the sort it names, as far as the space says what its choices
 decide (`Choice.decides`; `chain` does), and any choice where it does not; an inserted one-to-one is a convolution like
 any other, no identity. The trivial start is the fastest network of the space. It is trained once, not once for each of
-a population of equals: until that is full, nobody dies. One worker, where the paper's work side by side. A child's few
-epochs end at a low rate (the recipe's cosine). The network that is shipped is trained anew by the run's recipe, like
-every winner it is compared with.
+a population of equals: until that is full, nobody dies. A child's few epochs end at a low rate (the recipe's cosine).
+The network that is shipped is trained anew by the run's recipe, like every winner it is compared with.
 """
 
+from collections import deque
 from random import Random
 from typing import NamedTuple
 
@@ -64,15 +64,19 @@ class LargeScaleEvolution(Proposer):
         self.alive: list[Individual] = []
         self.asked = Upbringing(-1, None, 1.0)
         """Of the last one."""
+        self.untold = deque[Upbringing]()
 
     @property
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return workers - 1
+
     def ask(self) -> Arch:
         number = self.asked.number + 1
         if not self.alive:
-            self.asked = Upbringing(number, None, 1.0)
+            self._raise(Upbringing(number, None, 1.0))
             return self.problem.cheapest
         parent = self._winner()
         arch, rate, heir = parent.trial.arch, parent.upbringing.rate, True
@@ -83,14 +87,20 @@ class LargeScaleEvolution(Proposer):
             heir = False
         elif mutation in _NETWORK:
             arch = self._altered(arch, mutation)
-        self.asked = Upbringing(number, parent.upbringing.number if heir else None, rate)
+        self._raise(Upbringing(number, parent.upbringing.number if heir else None, rate))
         return arch
+
+    def _raise(self, upbringing: Upbringing) -> None:
+        self.asked = upbringing
+        self.untold.append(upbringing)
 
     def upbringing(self) -> Upbringing:
         return self.asked
 
     def tell(self, trial: Trial) -> None:
-        self.alive.append(Individual(trial, self.asked))
+        upbringing = self.untold.popleft()
+        if not trial.failed:  # it has no weights for children
+            self.alive.append(Individual(trial, upbringing))
 
     def _winner(self) -> Individual:
         """Of two; the other one dies where the population is full."""

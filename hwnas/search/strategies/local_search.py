@@ -41,6 +41,9 @@ class LocalSearch(Proposer):
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return self.trials if self.queue else 0  # neighbours of one network
+
     def ask(self) -> Arch:
         while not self.queue:
             best = self._best()

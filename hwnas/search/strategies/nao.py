@@ -58,6 +58,9 @@ class Nao(Proposer):
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return self.trials if self.queue else 0  # of one round
+
     def ask(self) -> Arch:
         if not self.queue:
             found = self._improved() if self.told else {}

@@ -53,6 +53,9 @@ class NasRl(Proposer):
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return workers - 1
+
     def ask(self) -> Arch:
         arch: Arch = ()
         for _ in range(_TRIES):

@@ -53,6 +53,9 @@ class Nsga2(Proposer):
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return self.trials if self.queue else 0  # of one generation
+
     def ask(self) -> Arch:
         if not self.queue:
             self.parents = self.survivors([*self.parents, *self.children])

@@ -28,5 +28,8 @@ class Random(Proposer):
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return self.trials  # it never listens
+
     def ask(self) -> Arch:
         return self.problem.sample(self.rng)

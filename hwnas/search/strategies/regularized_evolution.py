@@ -43,6 +43,9 @@ class RegularizedEvolution(Proposer):
     def trials(self) -> int:
         return self.settings.trials
 
+    def outstanding(self, workers: int) -> int:
+        return workers - 1
+
     def ask(self) -> Arch:
         if len(self.population) < self.settings.population:
             return self.problem.sample(self.rng)

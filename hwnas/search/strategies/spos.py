@@ -42,6 +42,9 @@ class Spos(Proposer):
     def trials(self) -> int:
         return self.settings.population * self.settings.generations
 
+    def outstanding(self, workers: int) -> int:
+        return self.trials if self.queue else 0  # of one generation
+
     def ask(self) -> Arch:
         if not self.queue:
             self.queue = self._generation()
