@@ -84,6 +84,17 @@ class Journal:
         return hashlib.sha256(json.dumps(_decided(self.records), sort_keys=True).encode()).hexdigest()
 
 
+class Replica(Journal):
+    """Of a process beside the one that writes: what that had written, and from then on what both append."""
+
+    def __init__(self, path: Path, records: list[Record]) -> None:
+        self.path, self.records, self.watchers = path, records, []
+
+    def append(self, kind: str, **fields: Any) -> Record:
+        self.records.append({"kind": kind, **fields})
+        return self.records[-1]
+
+
 def _decided(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _decided(v) for k, v in value.items() if not k.endswith(VOLATILE)}
