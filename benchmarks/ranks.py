@@ -7,11 +7,12 @@ Curves: the losses of 50 weight steps, and of the architecture steps between the
 follow one rank to 1e-5: the arithmetic is the same. In float32 any two orders of a sum part after a while, and the
 control says when: one rank alone that has each batch in the opposite order.
 
-Speed: the median milliseconds of a step in the space `mobile`, every setting in turn, round after round, in processes of
-their own; the median over the rounds and their range. Ratios are of the same round.
+Speed: the median milliseconds of a step in the space `mobile`, every setting in turn, round after round, in processes
+of their own; the median over the rounds and their range. Ratios are of the same round.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -99,10 +100,8 @@ def child(method: str, steps: int, batch: int | None, threads: int, double: bool
         weights.run = lambda x, gates: run(x.flip(0), gates).flip(0)
     for module in weights.net.modules() if apart else ():
         vars(module).pop("forward", None)
-    try:
+    with contextlib.suppress(StopIteration):
         weights.train(recorded, None, method)
-    except StopIteration:
-        pass
     if here().writer:
         print(json.dumps({"losses": recorded.losses, "ms": float(np.median(recorded.ms[_FIRST:]))}))
 

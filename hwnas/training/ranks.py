@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from hwnas.core.errors import BadInput
+from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.journal import Journal, Replica
 from hwnas.core.progress import be_quiet
 from hwnas.spaces import Gates
@@ -166,12 +166,20 @@ class _Replicated(torch.autograd.Function):
 @cache
 def here() -> Ranks:
     """Those of this process: all that torchrun started, else itself alone."""
-    size = int(os.environ.get("WORLD_SIZE", "1")) if dist.is_available() and dist.is_torchelastic_launched() else 1
-    if size == 1:
+    launched = dist.is_available() and dist.is_torchelastic_launched()
+    if not launched or os.environ["WORLD_SIZE"] == "1":
         return Ranks()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    store, rank, size = next(dist.rendezvous("env://"))
+    local, beside = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    # torchrun's own store outlives a restart, and with it the addresses of the ranks that died: look in another place.
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        if beside < size and os.environ["TORCHELASTIC_RESTART_COUNT"] != "0":  # which each machine counts for itself
+            what = "after a restart, ranks of several machines find the addresses of those that died"
+            raise Unavailable(what, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun …")
+        store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(dist.destroy_process_group)
-    ranks = Ranks(dist.get_rank(), size, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
-    if not ranks.writer:
+    if rank > 0:
         be_quiet(True)
-    return ranks
+    return Ranks(rank, size, local, beside)
