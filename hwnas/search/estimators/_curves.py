@@ -9,7 +9,6 @@ from time import monotonic
 from typing import NamedTuple
 
 from hwnas.core.arch import Arch
-from hwnas.core.journal import Journal
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Means
 from hwnas.search.estimators._scratch import fresh
@@ -31,7 +30,7 @@ class Curves:
     def __init__(self, means: Means, epochs: int) -> None:
         self.means = means
         self.recipe = means.recipe.model_copy(update={"epochs": epochs})
-        self.journal = Journal(means.checkpoints / f"curves-{epochs}.jsonl")
+        self.journal = means.device.ranks.journal(means.checkpoints / f"curves-{epochs}.jsonl")
         self.known: dict[Arch, list[Point]] = {}
         for r in self.journal.of("epoch"):
             point = Point(r["training"], r["search"], r["spent_seconds"])
