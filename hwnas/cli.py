@@ -1,6 +1,7 @@
 """The command line: one function a verb, no logic."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,12 +34,15 @@ from hwnas.cli_flags import (
 )
 from hwnas.cli_runs import runs
 from hwnas.cli_table import table
-from hwnas.core.errors import HwnasError
+from hwnas.core.errors import BadInput, HwnasError
 from hwnas.core.progress import be_quiet, say
 
 if TYPE_CHECKING:
     from hwnas.run.config import RunConfig
     from hwnas.run.stages import Run
+
+_SEVERAL_RANKS = ("run", "search", "train", "export")
+"""Verbs for torchrun."""
 
 app = typer.Typer(
     add_completion=False,
@@ -48,6 +52,12 @@ app = typer.Typer(
     help="Hardware-aware neural architecture search: profile a device, search under a latency budget, ship what was "
     "measured.",
 )
+
+
+@app.callback()
+def _ranks(context: typer.Context) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and context.invoked_subcommand not in _SEVERAL_RANKS:
+        raise BadInput(f"hwnas {context.invoked_subcommand} runs in one process", "run it without torchrun")
 
 
 def _config(
@@ -100,6 +110,8 @@ def _staged(
     with Run(resolved, out, allow_mismatch=allow_mismatch) as run:
         say(f"run directory: {run.path}")
         stage(run)
+        if not run.ranks.writer:
+            return
         result = load_result(run.path)
         typer.echo(summary(result))
         typer.echo(f"run directory {run.path}")
@@ -152,7 +164,8 @@ def run(
         from hwnas.report.page import write_report
 
         run.finish()
-        write_report(run.path)
+        if run.ranks.writer:
+            write_report(run.path)
 
     _staged(stage, **flags)
 

@@ -19,6 +19,7 @@ from hwnas.training import loading
 from hwnas.training.data import Data, ImageSplit, open_data
 from hwnas.training.datasets import _files, _source
 from hwnas.training.loading import Throughput
+from hwnas.training.ranks import Ranks
 from hwnas.training.streamed import StreamedSplit
 
 
@@ -108,6 +109,18 @@ def test_batches_depend_on_the_seed_and_not_on_the_workers(
     state = torch.random.get_rng_state()
     epoch(split)
     assert torch.equal(state, torch.random.get_rng_state()), "a loader must not draw from everybody's generator"
+
+
+def test_ranks_share_what_one_alone_would_read(folder: Path) -> None:
+    split = opened("imagefolder", folder, held_gib=0).weights
+    whole, parts = epoch(split), []
+    for rank in range(2):
+        ranks = Ranks()
+        ranks.rank, ranks.size = rank, 2
+        parts.append(split.share(ranks))
+    both = [(torch.cat([a[0], b[0]]), torch.cat([a[1], b[1]])) for a, b in zip(*map(epoch, parts), strict=True)]
+    assert same(whole, both)
+    assert sorted(numbers_of(parts[0]) + numbers_of(parts[1])) == numbers_of(split)
 
 
 def test_a_shuffled_shard_is_mixed_with_others(shards: Path) -> None:

@@ -114,6 +114,17 @@ class Journal:
         return hashlib.sha256(json.dumps(_decided(self.records), sort_keys=True).encode()).hexdigest()
 
 
+class Replica(Journal):
+    """Of a process beside the one that writes: what that had written, and from then on what both append."""
+
+    def __init__(self, path: Path, records: list[Record]) -> None:
+        self.path, self.records, self.watchers = path, records, []
+
+    def append(self, kind: str, **fields: Any) -> Record:
+        self.records.append({"kind": kind, **fields})
+        return self.records[-1]
+
+
 @contextmanager
 def _no_collection() -> Iterator[None]:
     """Records are no garbage: looking for some, again and again, doubles the time that a long journal takes to open."""

@@ -1,4 +1,7 @@
-"""A run directory: its configuration, its journal, and the lock that keeps a second process out."""
+"""A run directory: its configuration, its journal, and the lock that keeps a second process out.
+
+Of several ranks one has it; the others work from what that one tells them, and write nothing.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ from hwnas.core.files import storage_failed, sweep, write_atomic
 from hwnas.core.journal import Journal
 from hwnas.run.config import RunConfig
 from hwnas.run.failure import forget_failure
+from hwnas.training.ranks import Ranks, here
 
 _GLANCE_SECONDS = 0.2
 """Whoever lists runs holds a lock for an instant, to see whether it is free."""
@@ -21,15 +25,24 @@ class RunDirectory:
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path, self.config = path, config
-        self._lock = held(path)
-        sweep(path)
+        self._lock: FileLock | None = None
+        ranks = here()
         try:
-            self._claim()
-            self.journal = Journal(path / "journal.jsonl")
-            forget_failure(path)
+            if ranks.writer:
+                self._lock = held(path)
+                sweep(path)
+                self._claim()
+            self._require_equal_configurations(ranks)
+            self.journal: Journal = ranks.journal(path / "journal.jsonl")
+            if ranks.writer:
+                forget_failure(path)
         except BadInput:
             self.close()
             raise
+
+    def _require_equal_configurations(self, ranks: Ranks) -> None:
+        if ranks.told(self.config.digest) != self.config.digest():
+            raise BadInput(f"rank {ranks.rank} has another configuration than rank 0", "give every rank one command")
 
     def _claim(self) -> None:
         file = self.path / "config.yaml"
@@ -40,7 +53,8 @@ class RunDirectory:
             raise BadInput(f"{self.path} holds a run with another configuration ({changed})", "choose another --out")
 
     def close(self) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def checkpoints(self) -> Path:

@@ -13,6 +13,7 @@ from hwnas.latency.protocol import Protocol
 from hwnas.run.config import RunConfig
 from hwnas.run.problem import limits_of
 from hwnas.spaces import Space
+from hwnas.training.ranks import here
 
 SAFETY = 0.985
 """Networks are chosen a little below the budget, because a measurement repeated moves by about as much."""
@@ -35,8 +36,8 @@ def choose(candidates: list[Arch], space: Space, config: RunConfig, role: str) -
     Weights do not matter to latency, so this happens before anything is trained.
     """
     networks = {str(i): Network(role, space, arch) for i, arch in enumerate(candidates)}
-    fitting, budgets_ms = _within(networks, space, config, "choose", role)
-    return (fitting[0] if fitting else None), budgets_ms
+    fitting, budgets_ms = here().told(lambda: _within(networks, space, config, "choose", role))
+    return (networks[fitting[0]] if fitting else None), budgets_ms
 
 
 def narrow(space: Space, config: RunConfig) -> tuple[Network | None, str]:
@@ -51,16 +52,17 @@ def narrow(space: Space, config: RunConfig) -> tuple[Network | None, str]:
     if not widths:
         return None, f"even the narrowest {type(family).__name__} is over the bounds"
     networks = {str(w[0]): Network("reference_scaled", family, w) for w in widths}
-    fitting, _ = _within(networks, space, config, "narrow")
+    fitting, _ = here().told(lambda: _within(networks, space, config, "narrow"))
     if not fitting:
         return None, f"even the narrowest {type(family).__name__} is over the budget"
-    return max(fitting, key=lambda network: network.arch), ""
+    return max((networks[name] for name in fitting), key=lambda network: network.arch), ""
 
 
 def _within(
     networks: dict[str, Network], space: Space, config: RunConfig, *purpose: str
-) -> tuple[list[Network], list[float]]:
-    """Those that measure within the budget of every target beside the reference of `space`; the budgets in ms."""
+) -> tuple[list[str], list[float]]:
+    """The names of those that measure within the budget of every target beside the reference of `space`; the budgets in
+    ms."""
     fitting, budgets_ms = networks, []
     for each in config.each():
         runtime, budget = open_runtime(each.target), parse_budget(each.budget)
@@ -70,7 +72,7 @@ def _within(
         budgets_ms.append(budget.resolve_ms(timings["reference"].by(budget.statistic)))
         limit_ms = SAFETY * budgets_ms[-1]
         fitting = {name: n for name, n in fitting.items() if timings[name].by(budget.statistic) <= limit_ms}
-    return list(fitting.values()), budgets_ms
+    return list(fitting), budgets_ms
 
 
 def none_fits(budgets_ms: list[float]) -> VerificationFailed:

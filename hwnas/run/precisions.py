@@ -17,6 +17,7 @@ from hwnas.run.config import RunConfig
 from hwnas.run.directory import stored_config
 from hwnas.run.result import Result, load_result
 from hwnas.run.stages import Run
+from hwnas.training.ranks import here
 
 _ORDER = ("fp32", "fp16", "int8")
 
@@ -76,6 +77,8 @@ def search_precisions(
     """
     if config.also_on:
         raise BadInput("--precision auto is for one target", "name one --target")
+    if here().size > 1:
+        raise BadInput("--precision auto is for one process", "torchrun with one --precision after the other")
     if load("spaces", config.space.name).reads_text:
         raise BadInput("--precision auto is for images: networks that read text run in fp32 alone", "leave it out")
     named, budget = config.target, parse_budget(config.budget)

@@ -19,6 +19,7 @@ from hwnas.search.on_target import OnTarget
 from hwnas.search.problem import Problem
 from hwnas.spaces import Space
 from hwnas.training.data import Data, open_data
+from hwnas.training.ranks import here
 
 
 def data_of(config: RunConfig) -> Data:
@@ -41,7 +42,9 @@ def latency_of(config: RunConfig, space: Space, allow_mismatch: bool = False) ->
     statistic = parse_budget(config.budget).statistic
     if config.latency is not None:
         return open_published(space, config.latency, statistic)
-    return model_of(space, table_for(config, space, allow_mismatch), statistic)
+    # Of several ranks one times what the table lacks, while the others wait.
+    table = here().told(lambda: table_for(config, space, allow_mismatch).model_dump(mode="json"))
+    return model_of(space, LatencyTable.model_validate(table), statistic)
 
 
 def table_for(config: RunConfig, space: Space, allow_mismatch: bool = False) -> LatencyTable:

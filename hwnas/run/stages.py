@@ -38,6 +38,7 @@ from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.training.memory import PeakMemory
 from hwnas.training.network import Loss
+from hwnas.training.ranks import here
 
 _MOST_CANDIDATES = 6
 """Candidates of the search that are timed; the best that measures within the budget wins."""
@@ -64,9 +65,10 @@ class Run:
             raise BadInput("a run with objects of your own needs a name for them", "set config.custom")
         self.config, self.loss, self.initialise, self.allow_mismatch = config, loss, initialise, allow_mismatch
         self._data, self._space = data, space
+        self.ranks = here()
         self.directory = RunDirectory(out or config.default_directory(), config)
         self.journal = self.directory.journal
-        if config.tensorboard:
+        if config.tensorboard and self.ranks.writer:
             try:
                 TensorBoard(self.path / "tensorboard", self.journal)
             except Unavailable:
@@ -132,7 +134,7 @@ class Run:
     def problem(self) -> Problem:
         """Raises Infeasible at once when no network of the space fits the budgets and the bounds, BadInput when a
         format that is asked for cannot hold one."""
-        for each in self.config.each():
+        for each in self.config.each() if self.ranks.writer else ():
             require_exportable(self.space, each.exporters, each.target)
         return problem_of(self.config, self.space, *self.latencies)
 
@@ -142,7 +144,7 @@ class Run:
     def search(self) -> SearchResult:
         """The search stage, and a first `result.json` with its prediction."""
         found = self._found
-        if not (self.path / "result.json").exists():
+        if self.ranks.writer and not (self.path / "result.json").exists():
             predicted = self._predicted(Network("winner", self.space, found.candidates[0].arch))
             self._write(together(predicted, self.config))
         return found
@@ -264,19 +266,24 @@ class Run:
 
         Raises VerificationFailed when a file is wrong, or when no candidate measures within the budget.
         """
-        if self.journal.last("done") is not None and (self.path / "result.json").exists():
-            return load_result(self.path)
-        while True:
+        there = self.ranks.told((self.path / "result.json").exists)
+        while not (there and self.journal.last("done") is not None):
             networks = self.train()
             modules = {network.role: self._trainer.trained(network) for network in networks}
-            finals = [self._final(each, networks, modules) for each in self.config.each()]
-            over = [final for final in finals if not final.within_budget("winner")]
-            if not over:
+            if self.ranks.told(lambda n=networks, m=modules: self._shipped(n, m)):
                 break
-            for final in over:
-                ms, where = final.ms("winner"), final.config.target.name
-                say(f"the winner takes {ms:.4g} ms on {where}, over {final.budget_ms:.4g} ms: taking the next")
             self.journal.append("over_budget", arch=list(networks[0].arch))
+        return Result.model_validate(self.ranks.told(lambda: load_result(self.path).model_dump(mode="json")))
+
+    def _shipped(self, networks: list[Network], modules: dict[str, Module]) -> bool:
+        """Export, check and measure; where the winner is within the budget, test and bundle too."""
+        finals = [self._final(each, networks, modules) for each in self.config.each()]
+        over = [final for final in finals if not final.within_budget("winner")]
+        for final in over:
+            ms, where = final.ms("winner"), final.config.target.name
+            say(f"the winner takes {ms:.4g} ms on {where}, over {final.budget_ms:.4g} ms: taking the next")
+        if over:
+            return False
         winner = networks[0]
         tested, samples = test_all(winner, modules, finals, self.data, self.device, self.journal, self.path)
         predicted, views = self._predicted(winner), self.problem.each()
@@ -290,7 +297,7 @@ class Run:
         self._write(result)
         if self.journal.last("done") is None:
             self.journal.append("done", arch=result.arch)
-        return result
+        return True
 
     def _final(self, config: RunConfig, networks: list[Network], modules: dict[str, Module]) -> Final:
         """The files and their measurement on one target. Measured once: a rerun must not choose another winner after

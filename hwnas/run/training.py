@@ -18,7 +18,6 @@ from hwnas.run.networks import Network
 from hwnas.run.rounding import fit_rounding
 from hwnas.search.projection import extreme
 from hwnas.spaces import Space
-from hwnas.training import checkpoint
 from hwnas.training.compute import Device
 from hwnas.training.data import Data
 from hwnas.training.distillation import Distillation
@@ -45,9 +44,9 @@ class Trainer:
         config = self.directory.config
         name = f"{network.role}-{'.'.join(map(str, network.arch))}"
         final = self.directory.checkpoints / f"{name}.trained.safetensors"
-        if final.exists():
+        if (done := self.device.ranks.load(final)) is not None:
             module = network.space.build(network.arch)
-            module.load_state_dict(checkpoint.load(final)[0]["model"])
+            module.load_state_dict(done[0]["model"])
             return module.eval()
         teacher = None if network.role == "teacher" else self._distillation
         torch.manual_seed(derive(config.seed, "network", network.role) % 2**63)
@@ -59,7 +58,7 @@ class Trainer:
         train(module, self.data.train, config.training, self.device, seed, label, progress, self.loss, teacher, told)
         self._fit_rounding(module, network, name)
         module.cpu()
-        checkpoint.save(final, {"model": module.state_dict()}, {"arch": list(network.arch)})
+        self.device.ranks.save(final, {"model": module.state_dict()}, {"arch": list(network.arch)})
         progress.unlink(missing_ok=True)
         return module
 
@@ -70,7 +69,7 @@ class Trainer:
         if not rounding or network.role == "teacher":
             return
         path, label = self.directory.checkpoints / f"{name}.rounding.safetensors", f"fit {network.role} to int8"
-        form = open_runtime(rounding[0]).int8_form
+        form = self.device.ranks.told(lambda: open_runtime(rounding[0]).int8_form)
         facts = fit_rounding(module, form, self.data, config, self.device, label, path, self.loss)
         if facts is not None and self.directory.journal.last("rounded", **key) is None:
             self.directory.journal.append("rounded", **key, **facts)
@@ -85,12 +84,13 @@ class Trainer:
     @cached_property
     def _supernet(self) -> nn.Module:
         path = self.directory.checkpoints / "trial" / "supernet.safetensors"
-        if not path.exists():
+        found = self.device.ranks.load(path)
+        if found is None:
             raise BadInput(f"{path} is gone: there is no supernet to start from", "--set training.start=scratch")
         state = torch.random.get_rng_state()
         supernet = self.space.supernet()
         torch.random.set_rng_state(state)
-        supernet.load_state_dict(checkpoint.load(path)[0]["model"])
+        supernet.load_state_dict(found[0]["model"])
         return supernet
 
     @cached_property

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.training.compute import Device
+from hwnas.training.joint_norm import joined
 
 
 def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
@@ -15,7 +16,8 @@ def batch_norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 
 @torch.no_grad()
 def reestimate(network: nn.Module, norms: list[nn.BatchNorm2d], inputs: Iterable[Tensor], device: Device) -> None:
-    """Replace the running statistics by the plain average over `inputs` ([n, channels, height, width] each)."""
+    """Replace the running statistics by the plain average over `inputs` ([n, channels, height, width] each); of several
+    ranks, each gives its slices of the same batches."""
     if not norms:
         return
     momenta = [norm.momentum for norm in norms]
@@ -24,9 +26,10 @@ def reestimate(network: nn.Module, norms: list[nn.BatchNorm2d], inputs: Iterable
         norm.momentum = None  # torch: a cumulative average
     network.train()
     try:
-        for x in inputs:
-            with device.autocast():
-                network(x.to(device.torch))
+        with joined(network, device.ranks):
+            for x in inputs:
+                with device.autocast():
+                    network(x.to(device.torch))
     finally:
         network.eval()
         for norm, momentum in zip(norms, momenta, strict=True):

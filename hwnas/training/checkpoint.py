@@ -25,18 +25,30 @@ def save(path: Path, groups: dict[str, Tensors], facts: dict[str, Any]) -> None:
 
 def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """Raises BadInput when the file is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise _damaged(path, error) from error
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    """As `load`, of a file that was read already."""
     groups: dict[str, Tensors] = {}
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {})["facts"])
-            for name in file.keys():  # noqa: SIM118  (safe_open is no mapping)
-                group, _, key = name.partition("/")
-                groups.setdefault(group, {})[key] = file.get_tensor(name)
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise BadInput(
-            f"the checkpoint {path} is damaged: {error}", f"rm {path} and run the same command again"
-        ) from error
+        tensors = safetensors.torch.load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # its length comes first
+        facts = json.loads(header["__metadata__"]["facts"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+    for name, tensor in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = tensor
     return groups, facts
+
+
+def _damaged(path: Path, error: Exception) -> BadInput:
+    return BadInput(f"the checkpoint {path} is damaged: {error}", f"rm {path} and run the same command again")
 
 
 def momentum_of(optimizer: torch.optim.SGD, network: nn.Module) -> Tensors:

@@ -15,12 +15,14 @@ from torch.nn import functional as F
 from hwnas.core.errors import BadInput
 from hwnas.core.seeds import derive
 from hwnas.training.datasets import Images, RawData, RawStream, RawText
+from hwnas.training.ranks import Ranks
 
 Batch = tuple[Any, Tensor]
 """What a network takes (images, or a window of text), and the labels [n] of what it gives, [n, classes]."""
 EVALUATION_BATCH = 256
 _SEARCH_FRACTION = 0.25
 _CPU = torch.device("cpu")
+_ALONE = Ranks()
 
 
 class TestSplitOpened(AssertionError):
@@ -39,6 +41,15 @@ class Split(ABC):
 
     def on(self, device: torch.device) -> "Split":
         """The same split, its batches made there where that is worth it."""
+        return self
+
+    def share(self, ranks: Ranks) -> "Split":
+        """The same split, of which `epoch` gives this rank's slice of every batch and `plain` its part: together the
+        ranks read what one alone would. Raises BadInput where that cannot be.
+        """
+        if ranks.size > 1:
+            what = "a text is read in one go, each window from the state before it"
+            raise BadInput(f"{what}: it trains on one rank", "run it without torchrun")
         return self
 
     @abstractmethod
@@ -96,6 +107,7 @@ class ImageSplit(Split):
     resolution: int
     flip: bool
     device: torch.device = _CPU
+    ranks: Ranks = _ALONE
 
     def __len__(self) -> int:
         return len(self.images)
@@ -106,20 +118,24 @@ class ImageSplit(Split):
         """
         return replace(self, device=device, mean=self.mean.to(device), std=self.std.to(device))
 
+    def share(self, ranks: Ranks) -> "ImageSplit":
+        return replace(self, ranks=ranks)
+
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Augmented batches in random order; the last, incomplete one is dropped (its batch norm would be poor)."""
+        mine = self.ranks.slice_of(batch_size)
         order = torch.randperm(len(self), generator=generator).numpy()
         if len(order) < batch_size:
             raise BadInput(f"a split of {len(order)} images is smaller than one batch of {batch_size}")
         for start in range(0, len(order) - batch_size + 1, batch_size):
-            indices = order[start : start + batch_size]
-            pixels, labels = self._at(indices)
-            yield self.inputs(augment(pixels, self.flip, generator)), labels
+            pixels, labels = self._at(order[start : start + batch_size][mine])
+            yield self.inputs(augment(pixels, self.flip, generator, batch_size, mine)), labels
 
     def plain(self, batch_size: int = EVALUATION_BATCH) -> Iterator[Batch]:
         """Every image once, in order, not augmented."""
-        for start in range(0, len(self), batch_size):
-            pixels, labels = self._at(slice(start, start + batch_size))
+        first, end = (len(self) * rank // self.ranks.size for rank in (self.ranks.rank, self.ranks.rank + 1))
+        for start in range(first, end, batch_size):
+            pixels, labels = self._at(slice(start, min(start + batch_size, end)))
             yield self.inputs(pixels), labels
 
     def _at(self, indices: np.ndarray | slice) -> Batch:
@@ -162,17 +178,23 @@ def network_inputs(pixels: Tensor, mean: Tensor, std: Tensor, resolution: int) -
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def augment(pixels: Tensor, flip: bool, generator: torch.Generator) -> Tensor:
-    """Random shift by up to an eighth of the image (zero padding), and a random mirror image where that makes sense."""
+def augment(
+    pixels: Tensor, flip: bool, generator: torch.Generator, batch: int | None = None, mine: slice = slice(None)
+) -> Tensor:
+    """Random shift by up to an eighth of the image (zero padding), and a random mirror image where that makes sense.
+
+    Of a `batch` of more images, of which these are `mine`, what is drawn is drawn for all.
+    """
     n, _, height, width = pixels.shape
+    drawn = batch or n
     pad = max(1, height // 8)
     padded = F.pad(pixels, (pad, pad, pad, pad))
-    top = torch.randint(0, 2 * pad + 1, (n, 1, 1), generator=generator)
-    left = torch.randint(0, 2 * pad + 1, (n, 1, 1), generator=generator)
+    top = torch.randint(0, 2 * pad + 1, (drawn, 1, 1), generator=generator)[mine]
+    left = torch.randint(0, 2 * pad + 1, (drawn, 1, 1), generator=generator)[mine]
     rows = top + torch.arange(height)[None, :, None]
     columns = torch.arange(width)[None, None, :].expand(n, 1, width)
     if flip:
-        mirrored = torch.rand(n, 1, 1, generator=generator) < 0.5
+        mirrored = torch.rand(drawn, 1, 1, generator=generator)[mine] < 0.5
         columns = torch.where(mirrored, width - 1 - columns, columns)
     taken = (torch.arange(n)[:, None, None], rows, left + columns)
     image, row, column = (index.to(pixels.device, non_blocking=True) for index in taken)

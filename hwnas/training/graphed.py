@@ -19,15 +19,16 @@ from hwnas.training.compute import Device
 
 
 class Graphed:
-    """`graphed(x, gates)` as `net(x, gates)`; on the CPU it is just that."""
+    """`graphed(x, gates)` as `net(x, gates)`; on the CPU, and where ranks train together, it is just that."""
 
     def __init__(self, net: nn.Module, space: Space, device: Device) -> None:
-        self.net, self.device = net, device
+        self.net = net
         self.widths = [len(choice.options) for choice in space.choices]
+        self.captures = device.torch.type == "cuda" and device.ranks.size == 1  # messages are not captured
         self._captured: dict[torch.Size, Callable[[Tensor, Tensor], Tensor]] = {}
 
     def __call__(self, x: Tensor | Window, gates: Gates) -> Tensor:
-        weights = self._mixed(gates) if self.device.torch.type == "cuda" else []
+        weights = self._mixed(gates) if self.captures else []
         if isinstance(x, Window) or not (weights and self.net.training and torch.is_grad_enabled()):
             return self.net(x, gates)
         flat = torch.stack(weights)

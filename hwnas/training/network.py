@@ -20,6 +20,8 @@ from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Split
 from hwnas.training.distillation import Distillation
 from hwnas.training.divergence import Epoch
+from hwnas.training.joint_norm import joined
+from hwnas.training.ranks import Ranks
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
 
@@ -38,8 +40,12 @@ def default_loss(recipe: Recipe) -> Loss:
 def score(network: nn.Module, split: Split, device: Device) -> float:
     """By which a search compares networks, 0 to 1: the fraction right; of text 1/perplexity, the geometric mean of the
     probabilities that right words were given. After a short training all networks still guess the same frequent word.
+    Several ranks ask together, each a part.
     """
-    return 1 / perplexity(network, split.plain(), device) if split.is_text else accuracy(network, split.plain(), device)
+    if split.is_text:
+        return 1 / perplexity(network, split.plain(), device)
+    right, asked = device.ranks.sums(*answers(network, split.share(device.ranks).plain(), device))
+    return right / asked
 
 
 def train(
@@ -90,11 +96,12 @@ def train_by_epoch(
     An epoch's batches depend only on the seed and its number, so a run that goes on from the checkpoint ends in the
     same weights. Raises Diverged.
     """
-    loss, split = loss or default_loss(recipe), split.on(device.torch)
+    ranks = device.ranks
+    loss, split = loss or default_loss(recipe), split.on(device.torch).share(ranks)
     network.to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = optimizer_of(network, recipe)
     average = average_of(network, recipe)
-    done = _resume(path, network, optimizer, average)
+    done = _resume(path, network, optimizer, average, ranks)
     if done.number < recipe.epochs:
         yield done
     steps_per_epoch = len(split) // recipe.batch_size
@@ -105,7 +112,8 @@ def train_by_epoch(
         right = torch.zeros((), dtype=torch.long, device=device.torch)
         for i, batch in enumerate(split.epoch(recipe.batch_size, generator)):
             set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
-            step = _step(network, batch, loss, optimizer, recipe, device, distillation)
+            with joined(network, ranks):
+                step = _step(network, batch, loss, optimizer, recipe, device, distillation)
             total += step.hard.cpu()
             right += (step.logits.argmax(1) == batch[1].to(device.torch)).sum()
             asked += len(batch[1])
@@ -119,11 +127,13 @@ def train_by_epoch(
         if average:
             average.epoch_done(network, lambda: _guide_loss(network, split, device))
         if told:
-            chance = loss(torch.zeros_like(step.logits), batch[1].to(device.torch))
+            chance = ranks.mean(loss(torch.zeros_like(step.logits), batch[1].to(device.torch)))
             told(Epoch(epoch, float(total) / steps_per_epoch, float(chance), optimizer.param_groups[0]["lr"]))
-        done = Done(epoch + 1, int(right) / asked)
+        right_of_all, asked_of_all = ranks.sums(int(right), asked)
+        done = Done(epoch + 1, right_of_all / asked_of_all)
+        ranks.require_agreement(list(network.state_dict().values()))
         if path:
-            _save(path, network, optimizer, average, done)
+            _save(path, network, optimizer, average, done, ranks)
         if done.number < recipe.epochs:
             yield done
     if average:
@@ -133,8 +143,14 @@ def train_by_epoch(
     yield done
 
 
+def gradients_of(network: nn.Module) -> list[Tensor]:
+    """Of the weights that were used, in their order."""
+    return [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+
+
 class _Step(NamedTuple):
-    """`loss` is what was descended, `hard` its part on the labels, `logits` [n, classes]."""
+    """`loss` is what was descended, `hard` its part on the labels, both over all ranks; `logits` [n, classes] are this
+    one's."""
 
     loss: Tensor
     hard: Tensor
@@ -157,9 +173,11 @@ def _step(
         hard = loss(logits, y)
         value = distillation.loss(hard, logits, x) if distillation else hard
     value.backward()
+    value, hard = value.detach().clone(), hard.detach().clone()
+    device.ranks.average([value, hard, *gradients_of(network)])
     clip_gradient(optimizer, recipe)
     optimizer.step()
-    return _Step(value.detach(), hard.detach(), logits.detach())
+    return _Step(value, hard, logits.detach())
 
 
 def _guide_loss(network: nn.Module, split: Split, device: Device) -> float:
@@ -169,9 +187,15 @@ def _guide_loss(network: nn.Module, split: Split, device: Device) -> float:
     return log(perplexity(network, split.guide.plain(), device))
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, batches: Iterable[Batch], device: Device) -> float:
     """Fraction of images whose largest logit is their label; of text, of words whose next word it is."""
+    right, asked = answers(network, batches, device)
+    return right / asked
+
+
+@torch.no_grad()
+def answers(network: nn.Module, batches: Iterable[Batch], device: Device) -> tuple[int, int]:
+    """How many are right, and of how many."""
     network.eval()
     right = total = 0
     for x, y in batches:
@@ -179,7 +203,7 @@ def accuracy(network: nn.Module, batches: Iterable[Batch], device: Device) -> fl
             predicted = network(x.to(device.torch)).argmax(1)
         right += int((predicted == y.to(device.torch)).sum())
         total += len(y)
-    return right / total
+    return right, total
 
 
 @torch.no_grad()
@@ -195,18 +219,23 @@ def perplexity(network: nn.Module, batches: Iterable[Batch], device: Device) -> 
     return exp(nats / total)
 
 
-def _save(path: Path, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None, done: Done) -> None:
+def _save(
+    path: Path, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None, done: Done, ranks: Ranks
+) -> None:
     groups = {"model": network.state_dict(), "momentum": checkpoint.momentum_of(optimizer, network)}
     if average:
         groups["average"] = average.weights
     facts = {"epoch": done.number, "training_accuracy": done.training_accuracy}
-    checkpoint.save(path, groups, facts | (average.facts() if average else {}))
+    ranks.save(path, groups, facts | (average.facts() if average else {}))
 
 
-def _resume(path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None) -> Done:
-    if path is None or not path.exists():
+def _resume(
+    path: Path | None, network: nn.Module, optimizer: torch.optim.SGD, average: Average | None, ranks: Ranks
+) -> Done:
+    found = ranks.load(path) if path else None
+    if found is None:
         return Done(0, 0.0)
-    groups, facts = checkpoint.load(path)
+    groups, facts = found
     network.load_state_dict(groups["model"])
     checkpoint.restore_momentum(optimizer, network, groups.get("momentum", {}))
     if average:

@@ -14,8 +14,10 @@ from hwnas.training.data import EVALUATION_BATCH, Batch, Data, Split, augment, m
 from hwnas.training.datasets import RawStream
 from hwnas.training.datasets._source import Source
 from hwnas.training.loading import Loading, Throughput, batches_of
+from hwnas.training.ranks import Ranks
 
 _CPU = torch.device("cpu")
+_ALONE = Ranks()
 _MOMENTS_OF = 2048
 """Images that tell mean and standard deviation."""
 
@@ -31,6 +33,7 @@ class StreamedSplit(Split):
     resolution: int
     flip: bool
     device: torch.device = _CPU
+    ranks: Ranks = _ALONE
     throughput: Throughput = field(default_factory=Throughput)
 
     def __len__(self) -> int:
@@ -39,25 +42,35 @@ class StreamedSplit(Split):
     def on(self, device: torch.device) -> "StreamedSplit":
         return replace(self, device=device, mean=self.mean.to(device), std=self.std.to(device))
 
+    def share(self, ranks: Ranks) -> "StreamedSplit":
+        """Every rank reads and decodes the whole batch: what cannot be read is then left out alike everywhere."""
+        return replace(self, ranks=ranks)
+
     def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         if len(self) < batch_size:
             raise BadInput(f"a split of {len(self)} images is smaller than one batch of {batch_size}")
         chunks = self.loading.chunks(self.source.shuffled(generator))
-        batches = self._augmented(batches_of(chunks, batch_size, last=False), generator)
+        batches = self._augmented(
+            batches_of(chunks, batch_size, last=False), self.ranks.slice_of(batch_size), generator
+        )
         return self.throughput.watch(batches, len(self) // batch_size)
 
-    def _augmented(self, batches: Iterator[Batch], generator: torch.Generator) -> Iterator[Batch]:
+    def _augmented(self, batches: Iterator[Batch], mine: slice, generator: torch.Generator) -> Iterator[Batch]:
         none = True
         for pixels, labels in batches:
             none = False
-            placed = pixels.to(self.device, non_blocking=True)
-            yield self.inputs(augment(placed, self.flip, generator)), labels.to(self.device, non_blocking=True)
+            placed = pixels[mine].to(self.device, non_blocking=True)
+            augmented = augment(placed, self.flip, generator, len(pixels), mine)
+            yield self.inputs(augmented), labels[mine].to(self.device, non_blocking=True)
         if none:
             raise BadInput("too few images for one batch can be read", "a smaller batch_size, or mend the images")
 
     def plain(self, batch_size: int = EVALUATION_BATCH) -> Iterator[Batch]:
         chunks = self.loading.chunks(self.source.ordered())
         for pixels, labels in batches_of(chunks, batch_size, last=True):
+            pixels, labels = (part[self.ranks.rank :: self.ranks.size] for part in (pixels, labels))
+            if not len(labels):
+                return  # a last batch of fewer images than ranks
             yield self.inputs(pixels.to(self.device)), labels.to(self.device)
 
     @property

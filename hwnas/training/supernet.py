@@ -19,7 +19,8 @@ from hwnas.training.batch_norm import batch_norms, reestimate, statistics_kept
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Data
 from hwnas.training.graphed import Graphed
-from hwnas.training.network import Loss, default_loss, score
+from hwnas.training.joint_norm import join
+from hwnas.training.network import Loss, default_loss, gradients_of, score
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
 
@@ -39,6 +40,9 @@ class LossOf:
     """The loss that step started from."""
     optimizer: torch.optim.SGD
     """Of the weights, as it took that step."""
+    averaged: Callable[[Sequence[Tensor]], object] = lambda gradients: None
+    """Gradients of the weights are of this rank's images alone until this averages them, in place; those of gates come
+    averaged."""
 
     def __call__(self, gates: Gates) -> Tensor:
         return self.search(gates)
@@ -85,11 +89,13 @@ class SharedWeights:
     ) -> None:
         self.passes, self.criterion = passes, criterion
         self.space, self.data, self.recipe, self.device, self.seed = space, data, recipe, device, seed
-        self.loss = loss or default_loss(recipe)
+        self.loss, self.ranks = loss or default_loss(recipe), device.ranks
         torch.manual_seed(derive(seed, "supernet") % 2**63)
         self.net = space.supernet().to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        join(self.net, self.ranks)
         self.run: Callable[[Any, Gates], Tensor] = Graphed(self.net, space, device)
-        self._weights, self._search = data.weights.on(device.torch), data.search.on(device.torch)
+        splits = (data.weights, data.search)
+        self._weights, self._search = (split.on(device.torch).share(self.ranks) for split in splits)
 
     def train(self, companion: Companion, path: Path | None, label: str) -> None:
         """`path`: the checkpoint of every epoch; training goes on from it. Raises BadInput on divergence."""
@@ -109,13 +115,14 @@ class SharedWeights:
                     set_learning_rate(optimizer, learning_rate(self.recipe, epoch * steps + i, steps))
                     self.step(companion, batch, guide, optimizer, epoch + i / steps, generator)
                 companion.epoch_done(epoch)
+                self.ranks.require_agreement([*self.net.state_dict().values(), *companion.state().values()])
                 if path:
                     groups = {
                         "model": self.net.state_dict(),
                         "momentum": checkpoint.momentum_of(optimizer, self.net),
                         "companion": companion.state(),
                     }
-                    checkpoint.save(path, groups, {"epoch": epoch + 1})
+                    self.ranks.save(path, groups, {"epoch": epoch + 1})
                 progress.advance()
 
     def step(
@@ -130,9 +137,8 @@ class SharedWeights:
         """One step of the weights on `batch`, then the companion's; `guide` gives batches of the search split."""
         paths = [companion.gates(generator) for _ in range(self.passes)]
         taken = self.weight_step(paths, batch, optimizer)
-        loss_of = LossOf(
-            lambda gates: self._loss(gates, next(guide)), lambda gates: self._loss(gates, batch), taken, optimizer
-        )
+        search, again = (lambda gates: self._loss(gates, next(guide))), (lambda gates: self._loss(gates, batch))
+        loss_of = LossOf(search, again, taken, optimizer, self.ranks.average)
         with statistics_kept(self.net):
             companion.update(loss_of, progress, generator)
 
@@ -151,14 +157,17 @@ class SharedWeights:
                 raise BadInput(f"the supernet's loss became {value.item()}", "--set search.learning_rate=SMALLER")
             value.backward()
             values.append(value.detach())
+        self.ranks.average(gradients_of(self.net))
         clip_gradient(optimizer, self.recipe)
         optimizer.step()
         return values[0]
 
     def _loss(self, gates: Gates, batch: Batch, loss: Loss | None = None) -> Tensor:
+        """Over all ranks, each of which has its slice of the batch."""
         x, y = batch[0].to(self.device.torch), batch[1].to(self.device.torch)
         with self.device.autocast():
-            return (loss or self.loss)(self.run(x, beside(gates, self.device.torch)), y)
+            logits = self.run(x, beside(self.ranks.replicated(gates), self.device.torch))
+            return self.ranks.mean((loss or self.loss)(logits, y))
 
     def accuracy(self, arch: Arch) -> float:
         """On the search split, with inherited weights and this path's statistics. The supernet is untouched."""
@@ -173,9 +182,10 @@ class SharedWeights:
         return score(network, self._search, self.device)
 
     def _resume(self, path: Path | None, optimizer: torch.optim.SGD, companion: Companion) -> int:
-        if path is None or not path.exists():
+        found = self.ranks.load(path) if path else None
+        if found is None:
             return 0
-        groups, facts = checkpoint.load(path)
+        groups, facts = found
         self.net.load_state_dict(groups["model"])
         checkpoint.restore_momentum(optimizer, self.net, groups.get("momentum", {}))
         companion.load_state(groups.get("companion", {}))

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from hwnas.core.arch import Arch
-from hwnas.core.journal import Journal, Record
+from hwnas.core.journal import Record
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Means
 from hwnas.search.estimators._scratch import fresh
@@ -31,7 +31,7 @@ class Curves:
     def __init__(self, means: Means, epochs: int) -> None:
         self.means = means
         self.recipe = means.recipe.model_copy(update={"epochs": epochs})
-        self.journal = Journal(means.checkpoints / f"curves-{epochs}.jsonl")
+        self.journal = means.device.ranks.journal(means.checkpoints / f"curves-{epochs}.jsonl")
         self.known: dict[Arch, list[Point]] = {}
         self._learn(self.journal.records)
         self.seconds_found = 0.0

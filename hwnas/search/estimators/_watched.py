@@ -8,7 +8,6 @@ from pydantic import Field
 
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
-from hwnas.core.journal import Journal
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Estimator, Means
 from hwnas.search.estimators._curves import Curves, Point
@@ -40,7 +39,7 @@ class Watched(Estimator):
         self.full = settings.epochs or means.recipe.epochs
         self.curves = Curves(means, self.full)
         name = f"{type(self).__name__.lower()}-{derive(means.seed, settings.model_dump_json()):016x}"
-        self.journal = Journal(means.checkpoints / f"{name}.jsonl")
+        self.journal = means.device.ranks.journal(means.checkpoints / f"{name}.jsonl")
         self.judged = {j.arch: j for j in map(_judged, self.journal.of("judged"))}
 
     @abstractmethod

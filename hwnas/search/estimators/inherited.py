@@ -47,7 +47,9 @@ class Inherited(Estimator):
         except Diverged:
             network.load_state_dict(before)
             found = 0.0
-        checkpoint.save(self._path(upbringing.number), {"model": network.state_dict()}, {"arch": list(arch)})
+        self.means.device.ranks.save(
+            self._path(upbringing.number), {"model": network.state_dict()}, {"arch": list(arch)}
+        )
         return found
 
     def epochs(self, queries: int) -> int:
@@ -66,9 +68,10 @@ class Inherited(Estimator):
 
     def _weights_of(self, number: int) -> checkpoint.Tensors:
         path = self._path(number)
-        if not path.exists():
+        found = self.means.device.ranks.load(path)
+        if found is None:
             raise BadInput(f"{path} is gone: other networks were to go on from its weights", "choose another --out")
-        return checkpoint.load(path)[0]["model"]
+        return found[0]["model"]
 
     def _path(self, number: int) -> Path:
         return self.means.checkpoints / f"weights-{number}.safetensors"

@@ -73,6 +73,7 @@ class Darts(Factorised):
         _set(weights, _along(here, _next_step(loss_of, self.relaxed()), -xi))
         loss = self.total(loss_of(self.relaxed()))
         direct, *v = torch.autograd.grad(loss, [alpha, *weights], materialize_grads=True)
+        loss_of.averaged(v)
         epsilon = 0.01 / max(1e-12, _norm(v))
         # Both before either is used: a captured CUDA graph writes every gradient to the same place.
         apart = [_along(here, v, sign * epsilon) for sign in (1, -1)]
@@ -93,6 +94,7 @@ def _next_step(loss_of: LossOf, gates: Gates) -> list[Tensor]:
     """m·momentum + ∇w L_train + decay·w, for each of the weights."""
     trained = _weights(loss_of.optimizer)
     gradients = torch.autograd.grad(loss_of.again(gates), [weight for weight, _ in trained], materialize_grads=True)
+    loss_of.averaged(gradients)
     steps = []
     for gradient, (weight, group) in zip(gradients, trained, strict=True):
         step = gradient + group["weight_decay"] * weight.detach()

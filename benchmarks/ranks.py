@@ -1,0 +1,184 @@
+"""Two ranks against one at the same global batch: are their losses equal, and what is the speed-up?
+
+    python benchmarks/ranks.py                        (some minutes on two cores)
+    python benchmarks/ranks.py --only curves
+
+Curves: the losses of 50 weight steps, and of the architecture steps between them, on digits. In float64 the ranks must
+follow one rank to 1e-5: the arithmetic is the same. In float32 any two orders of a sum part after a while, and the
+control says when: one rank alone that has each batch in the opposite order.
+
+Speed: the median milliseconds of a step in the space `mobile`, every setting in turn, round after round, in processes
+of their own; the median over the rounds and their range. Ratios are of the same round.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+import torch
+
+from hwnas.core.config import validate
+from hwnas.core.machine import cpu_name
+from hwnas.core.plugins import load
+from hwnas.search.estimators._uniform import Uniform
+from hwnas.spaces.mobile import Mobile, MobileSettings
+from hwnas.testing.estimator import small_means
+from hwnas.testing.paper import paper_problem, prices
+from hwnas.training.compute import Device
+from hwnas.training.data import open_data
+from hwnas.training.network import Loss
+from hwnas.training.ranks import here
+from hwnas.training.settings import Compute, Recipe
+from hwnas.training.supernet import Companion, SharedWeights
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "single path": ("", {}),
+    "two paths": ("proxyless", {"warmup": 0.0}),
+    "darts": ("darts", {}),
+    "darts, second order": ("darts", {"order": 2}),
+    "snas": ("snas", {}),
+}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "1 rank, 1 thread": {},
+    "1 rank, 2 threads": {"threads": 2},
+    "2 ranks, 1 thread each": {"ranks": 2},
+    "2 ranks, batch norms apart": {"ranks": 2, "apart": True},
+}
+_STEPS, _FIRST = 50, 5
+"""Steps of a curve; those that a median leaves out."""
+
+
+class Recorded:
+    """A companion whose every loss and step time is kept."""
+
+    def __init__(self, companion: Companion, steps: int) -> None:
+        self.companion, self.steps, self.losses, self.ms = companion, steps, [], []
+        self.gates, self.state, self.load_state = companion.gates, companion.state, companion.load_state
+        self.start = perf_counter_ns()
+
+    def loss(self, inner: Loss) -> Loss:
+        def recorded(*arguments: Any) -> torch.Tensor:
+            value = inner(*arguments)
+            self.losses.append(value.item())
+            return value
+
+        return recorded
+
+    def update(self, *arguments: Any) -> None:
+        self.companion.update(*arguments)
+        self.ms.append((perf_counter_ns() - self.start) / 1e6)
+        if len(self.ms) == self.steps:
+            raise StopIteration
+        self.start = perf_counter_ns()
+
+    def epoch_done(self, epoch: int) -> None: ...
+
+
+def child(method: str, steps: int, batch: int | None, threads: int, double: bool, opposite: bool, apart: bool) -> None:
+    """As one rank of those that torchrun started, or alone. `batch`: of the space `mobile`; None: a small space."""
+    weights = shared_weights(batch, steps, threads)
+    name, own = METHODS[method]
+    companion: Companion = Uniform(weights.space)
+    if name:
+        problem = paper_problem(weights.space, prices(len(weights.space.operators()), 1), 0.5)
+        plugin = load("strategies", name)
+        companion = plugin(problem, validate(plugin.Settings, own, "strategy"), weights.recipe.epochs)
+    recorded = Recorded(companion, steps)
+    weights._loss = recorded.loss(weights._loss)  # type: ignore[method-assign]
+    run = weights.run
+    if double:
+        weights.net.double()
+        weights.run = lambda x, gates: run(x.double(), gates)
+    if opposite:
+        weights.run = lambda x, gates: run(x.flip(0), gates).flip(0)
+    for module in weights.net.modules() if apart else ():
+        vars(module).pop("forward", None)
+    with contextlib.suppress(StopIteration):
+        weights.train(recorded, None, method)
+    if here().writer:
+        print(json.dumps({"losses": recorded.losses, "ms": float(np.median(recorded.ms[_FIRST:]))}))
+
+
+def shared_weights(batch: int | None, steps: int, threads: int) -> SharedWeights:
+    if batch is None:
+        means = small_means(Path())
+        recipe = means.recipe.model_copy(update={"epochs": steps // 9 + 1})
+        return SharedWeights(means.space, means.data, recipe, means.device, 0)
+    data = open_data("digits", {}, 32, 0)
+    space = Mobile(MobileSettings(), channels=data.channels, classes=data.classes)
+    recipe = Recipe(epochs=steps // (len(data.weights) // batch) + 1, batch_size=batch, learning_rate=0.05)
+    return SharedWeights(space, data, recipe, Device(Compute(device="cpu", threads=threads)), 0)
+
+
+def started(method: str, ranks: int = 1, threads: int = 1, **own: Any) -> dict[str, Any]:
+    """What a child prints. Raises CalledProcessError when it fails."""
+    facts = {"method": method, "steps": _STEPS, "batch": None, "threads": threads} | own
+    facts = {"double": False, "opposite": False, "apart": False} | facts
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
+    command = [sys.executable, *torchrun, __file__, "--child", json.dumps(facts)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def parting(ours: list[float], theirs: list[float]) -> tuple[float, int]:
+    """The largest difference, and the losses until it first exceeds 1e-5."""
+    apart = np.abs(np.array(ours) - np.array(theirs))
+    over = np.flatnonzero(apart > 1e-5)
+    return float(apart.max()), int(over[0]) if len(over) else len(apart)
+
+
+def curves() -> None:
+    print("| method | losses | float64: largest difference | float32 | within 1e-5 for | control | within 1e-5 for |")
+    print("|---|---|---|---|---|---|---|")
+    for method in METHODS:
+        exact = [started(method, ranks, double=True)["losses"] for ranks in (1, 2)]
+        one, two = (started(method, ranks)["losses"] for ranks in (1, 2))
+        far, kept = parting(one, two)
+        control, control_kept = parting(one, started(method, opposite=True)["losses"])
+        row = f"| {method} | {len(one)} | {parting(*exact)[0]:.1e} | {far:.1e} | {kept} losses"
+        print(f"{row} | {control:.1e} | {control_kept} losses |", flush=True)
+
+
+def speed(rounds: int) -> None:
+    print("| step, global batch | ranks | ms (range) | speed-up (range) |")
+    print("|---|---|---|---|")
+    for method, batch in (("single path", 32), ("single path", 128), ("darts", 32)):
+        steps = _FIRST + (20 if method == "single path" else 8)
+        ms: dict[str, list[float]] = {name: [] for name in SETTINGS}
+        for _ in range(rounds):
+            for name, own in SETTINGS.items():
+                ms[name].append(started(method, batch=batch, steps=steps, **own)["ms"])
+        alone = np.array(ms["1 rank, 1 thread"])
+        for name, found in ms.items():
+            ratios = alone / np.array(found)
+            row = f"| {method}, {batch} | {name} | {np.median(found):.1f} ({min(found):.1f}–{max(found):.1f})"
+            print(f"{row} | {np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f}) |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("curves", "speed"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(**json.loads(options.child))
+        return
+    print(f"{cpu_name()}, torch {torch.__version__}, gloo\n")
+    if options.only != "speed":
+        curves()
+        print()
+    if options.only != "curves":
+        speed(options.rounds)
+
+
+if __name__ == "__main__":
+    main()
