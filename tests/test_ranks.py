@@ -16,11 +16,11 @@ from conftest import TINY, hwnas
 from ranks_script import CHECKS, inputs, passed
 from torch import nn
 
-from hwnas.core.errors import BadInput
+from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.files import sha256
 from hwnas.core.journal import Journal
 from hwnas.testing.estimator import small_means
-from hwnas.training.ranks import Ranks
+from hwnas.training.ranks import Ranks, here
 
 TESTS = Path(__file__).parent
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -123,6 +123,16 @@ class Ranks2(Ranks):
 def test_a_batch_that_does_not_divide_is_refused_with_one_that_does() -> None:
     with pytest.raises(BadInput, match=r"a batch of 33 .* 2 ranks"):
         Ranks2(0).slice_of(33)
+
+
+def test_restarts_over_machines_need_a_store_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = {"RUN_ID": "x", "RESTART_COUNT": "0", "MAX_RESTARTS": "3", "USE_AGENT_STORE": "True"}
+    for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    for name, value in launched.items():
+        monkeypatch.setenv(f"TORCHELASTIC_{name}", value)
+    with pytest.raises(Unavailable, match="for those that died"):
+        here.__wrapped__()
 
 
 @pytest.mark.parametrize("verb", ["compare", "calibrate", "profile"])

@@ -24,7 +24,7 @@ def join(network: nn.Module, ranks: Ranks) -> list[nn.BatchNorm2d]:
         return []
     apart = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and "forward" not in vars(m)]
     for norm in apart:
-        norm.forward = partial(_forward, norm, ranks)
+        norm.forward = partial(_forward, norm, ranks)  # type: ignore[method-assign]
     return apart
 
 

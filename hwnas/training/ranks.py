@@ -35,7 +35,7 @@ class Ranks:
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0, beside: int = 1) -> None:
         self.rank, self.size, self.local, self.beside = rank, size, local, beside
         self.writer = rank == 0
-        self._telling = dist.new_group(backend="gloo", timeout=_PATIENCE) if size > 1 else None
+        self._telling: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if size > 1 else None
 
     def slice_of(self, batch: int) -> slice:
         """This rank's part of a batch. Raises BadInput when the parts would not be equal."""
@@ -165,21 +165,30 @@ class _Replicated(torch.autograd.Function):
 
 @cache
 def here() -> Ranks:
-    """Those of this process: all that torchrun started, else itself alone."""
-    launched = dist.is_available() and dist.is_torchelastic_launched()
-    if not launched or os.environ["WORLD_SIZE"] == "1":
+    """Those of this process: all that torchrun started, else itself alone.
+
+    Raises Unavailable when torchrun was asked for restarts that cannot work.
+    """
+    if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         return Ranks()
-    store, rank, size = next(dist.rendezvous("env://"))
-    local, beside = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    # torchrun's own store outlives a restart, and with it the addresses of the ranks that died: look in another place.
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        if beside < size and os.environ["TORCHELASTIC_RESTART_COUNT"] != "0":  # which each machine counts for itself
-            what = "after a restart, ranks of several machines find the addresses of those that died"
-            raise Unavailable(what, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun …")
-        store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    from torch.distributed.rendezvous import rendezvous  # torch may have been built without
+
+    # torchrun's own store outlives a restart, and with it the addresses of the ranks that died. Under the restart's
+    # number they are fresh, but each machine counts its own restarts.
+    restart, one_machine = _launched("RESTART_COUNT"), os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
+    if not one_machine and _launched("MAX_RESTARTS") != "0" and _launched("USE_AGENT_STORE") == "True":
+        what = "after a restart, the ranks of several machines would look for those that died"
+        raise Unavailable(what, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun …, or --max-restarts 0")
+    store, rank, size = next(rendezvous("env://"))
+    if one_machine:
+        store = dist.PrefixStore(f"restart {restart}", store)  # type: ignore[reportPrivateImportUsage]
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(dist.destroy_process_group)
     if rank > 0:
         be_quiet(True)
-    return Ranks(rank, size, local, beside)
+    return Ranks(rank, size, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+
+
+def _launched(name: str) -> str:
+    return os.environ[f"TORCHELASTIC_{name}"]
