@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from hwnas.training.joint_norm import joined
 from hwnas.training.network import score, train
 from hwnas.training.ranks import here
 from hwnas.training.supernet import SharedWeights
+from hwnas.training.text import TextSplit
 
 
 def messages(folder: Path) -> dict:
@@ -122,6 +124,15 @@ def parted(folder: Path) -> dict:
     return {"refused": ranks.sums(0)}
 
 
+def text(folder: Path) -> dict:
+    """A window begins in the state of the one before it."""
+    try:
+        TextSplit(np.arange(100), span=5).share(here())
+    except BadInput as error:
+        return {"refused": error.what}
+    return {"refused": ""}
+
+
 def failing(folder: Path) -> dict:
     """Rank 1 dies while rank 0 waits for it."""
     ranks = here()
@@ -130,7 +141,7 @@ def failing(folder: Path) -> dict:
     return {"never": ranks.sums(1)}
 
 
-CHECKS = {f.__name__: f for f in (messages, norms, trained, judged, parted, failing)}
+CHECKS = {f.__name__: f for f in (messages, norms, trained, judged, parted, text, failing)}
 
 if __name__ == "__main__":
     outcomes = {name: CHECKS[name](Path(sys.argv[1])) for name in sys.argv[2:]}

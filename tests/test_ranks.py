@@ -125,6 +125,10 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does() -> None:
         Ranks2(0).slice_of(33)
 
 
+def test_text_trains_on_one_rank(two: dict) -> None:
+    assert "trains on one rank" in two["text"]["refused"]
+
+
 def test_restarts_over_machines_need_a_store_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = {"RUN_ID": "x", "RESTART_COUNT": "0", "MAX_RESTARTS": "3", "USE_AGENT_STORE": "True"}
     for name, value in {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}.items():
@@ -199,3 +203,18 @@ def _kill(torchrun_pid: int, rank: int) -> bool:
                 os.kill(int(entry.name), signal.SIGKILL)
                 return True
     return False
+
+
+@pytest.mark.slow
+def test_a_search_of_two_ranks_goes_on_with_one(workspace: Path) -> None:
+    """And two ranks find at once that a run is done."""
+    verb = ("--config", "tiny.yaml", "--out", "run")
+    _, stderr = ended(torchrun("-m", "hwnas", "search", *verb, folder=workspace))
+    assert stderr.count("run directory") == 1, "rank 0 alone speaks"
+    searched = (workspace / "run" / "journal.jsonl").read_bytes()
+    assert hwnas("run", *verb).code == 0
+    done = (workspace / "run" / "journal.jsonl").read_bytes()
+    assert done.startswith(searched) and len(list(Journal(workspace / "run" / "journal.jsonl").of("searched"))) == 1
+    stdout, _ = ended(torchrun("-m", "hwnas", "run", *verb, folder=workspace))
+    assert stdout.count("within budget") == 1
+    assert (workspace / "run" / "journal.jsonl").read_bytes() == done
