@@ -12,9 +12,11 @@ from hwnas.core.errors import BadInput
 from hwnas.testing.estimator import small_means
 from hwnas.training import checkpoint
 from hwnas.training.batch_norm import batch_norms, reestimate
+from hwnas.training.compute import Device
 from hwnas.training.joint_norm import joined
 from hwnas.training.network import score, train
 from hwnas.training.ranks import here
+from hwnas.training.settings import Compute
 from hwnas.training.supernet import SharedWeights
 from hwnas.training.text import TextSplit
 
@@ -94,6 +96,16 @@ def trained(folder: Path) -> dict:
     }
 
 
+def apart(folder: Path) -> dict:
+    """Batch norms over each rank's slice: other statistics than one rank's, but the same on both."""
+    means = small_means(folder)
+    network = means.space.build(means.space.reference())
+    device = Device(Compute(device="cpu", threads=1, batch_norm="apart"))
+    train(network, means.data.train, means.recipe, device, 0, "t")
+    statistics = torch.cat([norm.running_var for norm in batch_norms(network)])
+    return {"ranks": here().gathered(statistics).tolist()}
+
+
 class AsDouble(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -141,7 +153,7 @@ def failing(folder: Path) -> dict:
     return {"never": ranks.sums(1)}
 
 
-CHECKS = {f.__name__: f for f in (messages, norms, trained, judged, parted, text, failing)}
+CHECKS = {f.__name__: f for f in (messages, norms, trained, apart, judged, parted, text, failing)}
 
 if __name__ == "__main__":
     outcomes = {name: CHECKS[name](Path(sys.argv[1])) for name in sys.argv[2:]}

@@ -83,6 +83,11 @@ def test_a_training_is_that_of_one_rank(two: dict, tmp_path: Path) -> None:
         assert found[name] == pytest.approx(numbers, rel=1e-9), name
 
 
+def test_batch_norms_apart_settle_on_the_same_statistics(two: dict) -> None:
+    first, second = two["apart"]["ranks"]
+    assert first == second and len(first) > 10 and min(first) > 0
+
+
 def test_shared_weights_are_judged_by_all_ranks_alike(two: dict, tmp_path: Path) -> None:
     found, expected = two["judged"], CHECKS["judged"](tmp_path)
     assert found["accuracy"] == expected["accuracy"]
@@ -95,9 +100,8 @@ def test_ranks_whose_weights_part_are_stopped_together(two: dict) -> None:
 
 
 def test_a_rank_that_dies_ends_the_others(tmp_path: Path) -> None:
-    start = monotonic()
-    _, stderr = ended(torchrun(TESTS / "ranks_script.py", tmp_path, "failing", folder=tmp_path), code=1, seconds=120)
-    assert "exitcode  : 3" in stderr and monotonic() - start < 100
+    stdout, _ = ended(torchrun(TESTS / "ranks_script.py", tmp_path, "failing", folder=tmp_path), code=1, seconds=120)
+    assert "never" not in stdout
 
 
 def test_slices_are_disjoint_parts_of_the_batches_of_one_rank(tmp_path: Path) -> None:

@@ -42,13 +42,9 @@ class Ranks:
         if batch % self.size:
             near = max(1, round(batch / self.size)) * self.size
             what = f"a batch of {batch} does not divide among {self.size} ranks"
-            raise BadInput(
-                what, f"--set search.batch_size={near} (or training.batch_size), or another --nproc-per-node"
-            )
+            raise BadInput(what, f"--set search.batch_size={near}, or training.batch_size; or another --nproc-per-node")
         each = batch // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
-
-    # Averages
 
     @torch.no_grad()
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -101,8 +97,6 @@ class Ranks:
             what = "the ranks no longer hold the same weights: their arithmetic differs"
             raise BadInput(what, "give the ranks equal machines, and equal versions of torch")
 
-    # Rank 0 finds, and tells
-
     def told(self, find: Callable[[], Any]) -> Any:
         """What rank 0 finds, JSON-able. The others wait for it."""
         if self.size == 1:
@@ -113,7 +107,7 @@ class Ranks:
         """Rank 0's, or what replays it."""
         own = Journal(path) if self.writer else None
         records = self.told(lambda: own.records if own else [])
-        return own or Replica(path, records)
+        return Replica(path, records) if own is None else own
 
     def save(self, path: Path, groups: dict[str, checkpoint.Tensors], facts: dict[str, Any]) -> None:
         """A checkpoint of what all hold alike."""
@@ -122,12 +116,13 @@ class Ranks:
 
     def load(self, path: Path) -> tuple[dict[str, checkpoint.Tensors], dict[str, Any]] | None:
         """The checkpoint that rank 0 has; None where it has none. Raises BadInput when it is damaged."""
-        if self.size == 1:
-            return checkpoint.load(path) if path.exists() else None
-        content = self._sent(lambda: path.read_bytes() if path.exists() else b"")
-        return checkpoint.parse(content, path) if content else None
+        if not self.told(path.exists):
+            return None
+        return checkpoint.parse(self._sent(lambda: checkpoint.read(path)), path)
 
     def _sent(self, find: Callable[[], bytes]) -> bytes:
+        if self.size == 1:
+            return find()
         content = find() if self.writer else b""
         length = torch.tensor([len(content)])
         dist.broadcast(length, 0, group=self._telling)
