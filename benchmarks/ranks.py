@@ -7,8 +7,9 @@ Curves: the losses of 50 weight steps, and of the architecture steps between the
 follow one rank to 1e-5: the arithmetic is the same. In float32 any two orders of a sum part after a while, and the
 control says when: one rank alone that has each batch in the opposite order.
 
-Speed: the median milliseconds of a step in the space `mobile`, every setting in turn, round after round, in processes
-of their own; the median over the rounds and their range. Ratios are of the same round.
+Speed: the median milliseconds of a step in the space `mobile`, one thread a rank; every setting in turn, round after
+round, in processes of their own. The median over the rounds and their range; ratios are of the same round. CPU time is
+that of one rank: on a busy machine it tells how long a step keeps a core.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from hwnas.training.data import open_data
 from hwnas.training.network import Loss
 from hwnas.training.ranks import here
 from hwnas.training.settings import Compute, Recipe
-from hwnas.training.supernet import Companion, SharedWeights
+from hwnas.training.supernet import Companion, LossOf, SharedWeights
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "single path": ("", {}),
@@ -46,10 +47,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "snas": ("snas", {}),
 }
 SETTINGS: dict[str, dict[str, Any]] = {
-    "1 rank, 1 thread": {},
-    "1 rank, 2 threads": {"threads": 2},
-    "2 ranks, 1 thread each": {"ranks": 2},
-    "2 ranks, batch norms apart": {"ranks": 2, "apart": True},
+    "1 rank": {},
+    "2 ranks": {"ranks": 2},
+    "2 ranks, batch norms apart": {"ranks": 2, "batch_norm": "apart"},
 }
 _STEPS, _FIRST = 50, 5
 """Steps of a curve; those that a median leaves out."""
@@ -59,9 +59,14 @@ class Recorded:
     """A companion whose every loss and step time is kept."""
 
     def __init__(self, companion: Companion, steps: int) -> None:
-        self.companion, self.steps, self.losses, self.ms = companion, steps, [], []
+        self.companion, self.steps, self.losses = companion, steps, []
+        self.ms: list[np.ndarray] = []
+        """Of each step: real, and of this process on the CPU."""
         self.gates, self.state, self.load_state = companion.gates, companion.state, companion.load_state
-        self.start = perf_counter_ns()
+        self.start = self.now()
+
+    def now(self) -> np.ndarray:
+        return np.array([perf_counter_ns(), process_time_ns()]) / 1e6
 
     def loss(self, inner: Loss) -> Loss:
         def recorded(*arguments: Any) -> torch.Tensor:
@@ -71,19 +76,19 @@ class Recorded:
 
         return recorded
 
-    def update(self, *arguments: Any) -> None:
-        self.companion.update(*arguments)
-        self.ms.append((perf_counter_ns() - self.start) / 1e6)
+    def update(self, loss_of: LossOf, progress: float, generator: torch.Generator) -> None:
+        self.companion.update(loss_of, progress, generator)
+        self.ms.append(self.now() - self.start)
         if len(self.ms) == self.steps:
             raise StopIteration
-        self.start = perf_counter_ns()
+        self.start = self.now()
 
     def epoch_done(self, epoch: int) -> None: ...
 
 
-def child(method: str, steps: int, batch: int | None, threads: int, double: bool, opposite: bool, apart: bool) -> None:
+def child(method: str, steps: int, batch: int | None, batch_norm: str, double: bool, opposite: bool) -> None:
     """As one rank of those that torchrun started, or alone. `batch`: of the space `mobile`; None: a small space."""
-    weights = shared_weights(batch, steps, threads)
+    weights = shared_weights(batch, steps, batch_norm)
     name, own = METHODS[method]
     companion: Companion = Uniform(weights.space)
     if name:
@@ -98,15 +103,14 @@ def child(method: str, steps: int, batch: int | None, threads: int, double: bool
         weights.run = lambda x, gates: run(x.double(), gates)
     if opposite:
         weights.run = lambda x, gates: run(x.flip(0), gates).flip(0)
-    for module in weights.net.modules() if apart else ():
-        vars(module).pop("forward", None)
     with contextlib.suppress(StopIteration):
         weights.train(recorded, None, method)
     if here().writer:
-        print(json.dumps({"losses": recorded.losses, "ms": float(np.median(recorded.ms[_FIRST:]))}))
+        ms = np.median(recorded.ms[_FIRST:], axis=0).tolist()
+        print(json.dumps({"losses": recorded.losses, "ms": ms}))
 
 
-def shared_weights(batch: int | None, steps: int, threads: int) -> SharedWeights:
+def shared_weights(batch: int | None, steps: int, batch_norm: str) -> SharedWeights:
     if batch is None:
         means = small_means(Path())
         recipe = means.recipe.model_copy(update={"epochs": steps // 9 + 1})
@@ -114,16 +118,17 @@ def shared_weights(batch: int | None, steps: int, threads: int) -> SharedWeights
     data = open_data("digits", {}, 32, 0)
     space = Mobile(MobileSettings(), channels=data.channels, classes=data.classes)
     recipe = Recipe(epochs=steps // (len(data.weights) // batch) + 1, batch_size=batch, learning_rate=0.05)
-    return SharedWeights(space, data, recipe, Device(Compute(device="cpu", threads=threads)), 0)
+    compute = validate(Compute, {"device": "cpu", "threads": 1, "batch_norm": batch_norm}, "compute")
+    return SharedWeights(space, data, recipe, Device(compute), 0)
 
 
-def started(method: str, ranks: int = 1, threads: int = 1, **own: Any) -> dict[str, Any]:
+def started(method: str, ranks: int = 1, **own: Any) -> dict[str, Any]:
     """What a child prints. Raises CalledProcessError when it fails."""
-    facts = {"method": method, "steps": _STEPS, "batch": None, "threads": threads} | own
-    facts = {"double": False, "opposite": False, "apart": False} | facts
+    usual = {"steps": _STEPS, "batch": None, "batch_norm": "together", "double": False, "opposite": False}
+    facts = {"method": method} | usual | own
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     command = [sys.executable, *torchrun, __file__, "--child", json.dumps(facts)]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -148,19 +153,24 @@ def curves() -> None:
 
 
 def speed(rounds: int) -> None:
-    print("| step, global batch | ranks | ms (range) | speed-up (range) |")
-    print("|---|---|---|---|")
+    print("| step, global batch | ranks | ms (range) | speed-up (range) | CPU ms of a rank (range) | ratio |")
+    print("|---|---|---|---|---|---|")
     for method, batch in (("single path", 32), ("single path", 128), ("darts", 32)):
         steps = _FIRST + (20 if method == "single path" else 8)
-        ms: dict[str, list[float]] = {name: [] for name in SETTINGS}
+        ms: dict[str, list[list[float]]] = {name: [] for name in SETTINGS}
         for _ in range(rounds):
             for name, own in SETTINGS.items():
                 ms[name].append(started(method, batch=batch, steps=steps, **own)["ms"])
-        alone = np.array(ms["1 rank, 1 thread"])
-        for name, found in ms.items():
-            ratios = alone / np.array(found)
-            row = f"| {method}, {batch} | {name} | {np.median(found):.1f} ({min(found):.1f}–{max(found):.1f})"
-            print(f"{row} | {np.median(ratios):.2f} ({ratios.min():.2f}–{ratios.max():.2f}) |", flush=True)
+        alone = np.array(ms["1 rank"])
+        for name, each in ms.items():
+            (real, cpu), (faster, less) = np.array(each).T, (alone / np.array(each)).T
+            row = f"| {method}, {batch} | {name} | {ranged(real, 1)} | {ranged(faster, 2)}"
+            print(f"{row} | {ranged(cpu, 1)} | {np.median(less):.2f} |", flush=True)
+
+
+def ranged(values: np.ndarray, digits: int) -> str:
+    """The median, and from where to where."""
+    return f"{np.median(values):.{digits}f} ({values.min():.{digits}f}–{values.max():.{digits}f})"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -11,10 +12,13 @@ from hwnas.core.errors import BadInput
 from hwnas.testing.estimator import small_means
 from hwnas.training import checkpoint
 from hwnas.training.batch_norm import batch_norms, reestimate
+from hwnas.training.compute import Device
 from hwnas.training.joint_norm import joined
 from hwnas.training.network import score, train
 from hwnas.training.ranks import here
+from hwnas.training.settings import Compute
 from hwnas.training.supernet import SharedWeights
+from hwnas.training.text import TextSplit
 
 
 def messages(folder: Path) -> dict:
@@ -92,6 +96,16 @@ def trained(folder: Path) -> dict:
     }
 
 
+def apart(folder: Path) -> dict:
+    """Batch norms over each rank's slice: other statistics than one rank's, but the same on both."""
+    means = small_means(folder)
+    network = means.space.build(means.space.reference())
+    device = Device(Compute(device="cpu", threads=1, batch_norm="apart"))
+    train(network, means.data.train, means.recipe, device, 0, "t")
+    statistics = torch.cat([norm.running_var for norm in batch_norms(network)])
+    return {"ranks": here().gathered(statistics).tolist()}
+
+
 class AsDouble(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -122,6 +136,15 @@ def parted(folder: Path) -> dict:
     return {"refused": ranks.sums(0)}
 
 
+def text(folder: Path) -> dict:
+    """A window begins in the state of the one before it."""
+    try:
+        TextSplit(np.arange(100), span=5).share(here())
+    except BadInput as error:
+        return {"refused": error.what}
+    return {"refused": ""}
+
+
 def failing(folder: Path) -> dict:
     """Rank 1 dies while rank 0 waits for it."""
     ranks = here()
@@ -130,7 +153,7 @@ def failing(folder: Path) -> dict:
     return {"never": ranks.sums(1)}
 
 
-CHECKS = {f.__name__: f for f in (messages, norms, trained, judged, parted, failing)}
+CHECKS = {f.__name__: f for f in (messages, norms, trained, apart, judged, parted, text, failing)}
 
 if __name__ == "__main__":
     outcomes = {name: CHECKS[name](Path(sys.argv[1])) for name in sys.argv[2:]}

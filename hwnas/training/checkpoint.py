@@ -25,11 +25,15 @@ def save(path: Path, groups: dict[str, Tensors], facts: dict[str, Any]) -> None:
 
 def load(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """Raises BadInput when the file is damaged."""
+    return parse(read(path), path)
+
+
+def read(path: Path) -> bytes:
+    """Raises BadInput."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise _damaged(path, error) from error
-    return parse(content, path)
 
 
 def parse(content: bytes, path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:

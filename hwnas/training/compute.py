@@ -6,7 +6,7 @@ import torch
 
 from hwnas.core.errors import Unavailable
 from hwnas.core.machine import cores
-from hwnas.training.ranks import here
+from hwnas.training.ranks import Ranks, here
 from hwnas.training.settings import Compute
 
 
@@ -19,6 +19,7 @@ class Device:
             raise Unavailable("compute.device is cuda, but torch finds no CUDA device", "--set compute.device=cpu")
         use_cuda = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
         self.ranks = here()
+        self.norm_ranks = self.ranks if compute.batch_norm == "together" else Ranks()
         self.torch = torch.device("cuda" if use_cuda else "cpu")
         self.bf16 = compute.bf16
         if use_cuda:

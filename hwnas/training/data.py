@@ -48,8 +48,7 @@ class Split(ABC):
         ranks read what one alone would. Raises BadInput where that cannot be.
         """
         if ranks.size > 1:
-            what = "a text is read in one go, each window from the state before it"
-            raise BadInput(f"{what}: it trains on one rank", "run it without torchrun")
+            raise BadInput("this data trains on one rank: its batches are not to be sliced", "run it without torchrun")
         return self
 
     @abstractmethod

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hwnas.training.compute import Device
 from hwnas.training.ranks import Ranks
 
 
@@ -24,7 +25,7 @@ def join(network: nn.Module, ranks: Ranks) -> list[nn.BatchNorm2d]:
         return []
     apart = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and "forward" not in vars(m)]
     for norm in apart:
-        norm.forward = partial(_forward, norm, ranks)
+        norm.forward = partial(_forward, norm, ranks)  # type: ignore[method-assign]
     return apart
 
 
@@ -37,6 +38,12 @@ def joined(network: nn.Module, ranks: Ranks) -> Iterator[None]:
     finally:
         for norm in norms:
             del norm.forward
+
+
+def settle(network: nn.Module, device: Device) -> None:
+    """Running statistics that each rank kept of its own slices become their mean."""
+    if device.norm_ranks.size < device.ranks.size:
+        device.ranks.average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
 
 
 def _forward(norm: nn.BatchNorm2d, ranks: Ranks, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Split
 from hwnas.training.distillation import Distillation
 from hwnas.training.divergence import Epoch
-from hwnas.training.joint_norm import joined
+from hwnas.training.joint_norm import joined, settle
 from hwnas.training.ranks import Ranks
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
@@ -112,7 +112,7 @@ def train_by_epoch(
         right = torch.zeros((), dtype=torch.long, device=device.torch)
         for i, batch in enumerate(split.epoch(recipe.batch_size, generator)):
             set_learning_rate(optimizer, learning_rate(recipe, epoch * steps_per_epoch + i, steps_per_epoch))
-            with joined(network, ranks):
+            with joined(network, device.norm_ranks):
                 step = _step(network, batch, loss, optimizer, recipe, device, distillation)
             total += step.hard.cpu()
             right += (step.logits.argmax(1) == batch[1].to(device.torch)).sum()
@@ -124,6 +124,7 @@ def train_by_epoch(
                 )
             if average:
                 average.update(network)
+        settle(network, device)
         if average:
             average.epoch_done(network, lambda: _guide_loss(network, split, device))
         if told:

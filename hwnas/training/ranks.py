@@ -35,20 +35,16 @@ class Ranks:
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0, beside: int = 1) -> None:
         self.rank, self.size, self.local, self.beside = rank, size, local, beside
         self.writer = rank == 0
-        self._telling = dist.new_group(backend="gloo", timeout=_PATIENCE) if size > 1 else None
+        self._telling: Any = dist.new_group(backend="gloo", timeout=_PATIENCE) if size > 1 else None
 
     def slice_of(self, batch: int) -> slice:
         """This rank's part of a batch. Raises BadInput when the parts would not be equal."""
         if batch % self.size:
             near = max(1, round(batch / self.size)) * self.size
             what = f"a batch of {batch} does not divide among {self.size} ranks"
-            raise BadInput(
-                what, f"--set search.batch_size={near} (or training.batch_size), or another --nproc-per-node"
-            )
+            raise BadInput(what, f"--set search.batch_size={near}, or training.batch_size; or another --nproc-per-node")
         each = batch // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
-
-    # Averages
 
     @torch.no_grad()
     def average(self, tensors: Sequence[Tensor]) -> None:
@@ -101,8 +97,6 @@ class Ranks:
             what = "the ranks no longer hold the same weights: their arithmetic differs"
             raise BadInput(what, "give the ranks equal machines, and equal versions of torch")
 
-    # Rank 0 finds, and tells
-
     def told(self, find: Callable[[], Any]) -> Any:
         """What rank 0 finds, JSON-able. The others wait for it."""
         if self.size == 1:
@@ -113,7 +107,7 @@ class Ranks:
         """Rank 0's, or what replays it."""
         own = Journal(path) if self.writer else None
         records = self.told(lambda: own.records if own else [])
-        return own or Replica(path, records)
+        return Replica(path, records) if own is None else own
 
     def save(self, path: Path, groups: dict[str, checkpoint.Tensors], facts: dict[str, Any]) -> None:
         """A checkpoint of what all hold alike."""
@@ -122,12 +116,13 @@ class Ranks:
 
     def load(self, path: Path) -> tuple[dict[str, checkpoint.Tensors], dict[str, Any]] | None:
         """The checkpoint that rank 0 has; None where it has none. Raises BadInput when it is damaged."""
-        if self.size == 1:
-            return checkpoint.load(path) if path.exists() else None
-        content = self._sent(lambda: path.read_bytes() if path.exists() else b"")
-        return checkpoint.parse(content, path) if content else None
+        if not self.told(path.exists):
+            return None
+        return checkpoint.parse(self._sent(lambda: checkpoint.read(path)), path)
 
     def _sent(self, find: Callable[[], bytes]) -> bytes:
+        if self.size == 1:
+            return find()
         content = find() if self.writer else b""
         length = torch.tensor([len(content)])
         dist.broadcast(length, 0, group=self._telling)
@@ -165,21 +160,30 @@ class _Replicated(torch.autograd.Function):
 
 @cache
 def here() -> Ranks:
-    """Those of this process: all that torchrun started, else itself alone."""
-    launched = dist.is_available() and dist.is_torchelastic_launched()
-    if not launched or os.environ["WORLD_SIZE"] == "1":
+    """Those of this process: all that torchrun started, else itself alone.
+
+    Raises Unavailable when torchrun was asked for restarts that cannot work.
+    """
+    if not dist.is_available() or not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
         return Ranks()
-    store, rank, size = next(dist.rendezvous("env://"))
-    local, beside = int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"])
-    # torchrun's own store outlives a restart, and with it the addresses of the ranks that died: look in another place.
-    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-        if beside < size and os.environ["TORCHELASTIC_RESTART_COUNT"] != "0":  # which each machine counts for itself
-            what = "after a restart, ranks of several machines find the addresses of those that died"
-            raise Unavailable(what, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun …")
-        store = dist.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    from torch.distributed.rendezvous import rendezvous  # torch may have been built without
+
+    # torchrun's own store outlives a restart, and with it the addresses of the ranks that died. Under the restart's
+    # number they are fresh, but each machine counts its own restarts.
+    restart, one_machine = _launched("RESTART_COUNT"), os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]
+    if not one_machine and _launched("MAX_RESTARTS") != "0" and _launched("USE_AGENT_STORE") == "True":
+        what = "after a restart, the ranks of several machines would look for those that died"
+        raise Unavailable(what, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 torchrun …, or --max-restarts 0")
+    store, rank, size = next(rendezvous("env://"))
+    if one_machine:
+        store = dist.PrefixStore(f"restart {restart}", store)  # type: ignore[reportPrivateImportUsage]
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     atexit.register(dist.destroy_process_group)
     if rank > 0:
         be_quiet(True)
-    return Ranks(rank, size, local, beside)
+    return Ranks(rank, size, int(os.environ["LOCAL_RANK"]), int(os.environ["LOCAL_WORLD_SIZE"]))
+
+
+def _launched(name: str) -> str:
+    return os.environ[f"TORCHELASTIC_{name}"]

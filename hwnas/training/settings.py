@@ -35,3 +35,6 @@ class Compute(Settings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(default=0, ge=0)
     bf16: bool = False
+    batch_norm: Literal["together", "apart"] = "together"
+    """Of several ranks: over the whole batch, so that they compute what one computes, or over each rank's slice, which
+    takes no messages."""

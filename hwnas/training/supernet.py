@@ -19,7 +19,7 @@ from hwnas.training.batch_norm import batch_norms, reestimate, statistics_kept
 from hwnas.training.compute import Device
 from hwnas.training.data import Batch, Data
 from hwnas.training.graphed import Graphed
-from hwnas.training.joint_norm import join
+from hwnas.training.joint_norm import join, settle
 from hwnas.training.network import Loss, default_loss, gradients_of, score
 from hwnas.training.schedule import clip_gradient, learning_rate, optimizer_of, set_learning_rate
 from hwnas.training.settings import Recipe
@@ -92,7 +92,7 @@ class SharedWeights:
         self.loss, self.ranks = loss or default_loss(recipe), device.ranks
         torch.manual_seed(derive(seed, "supernet") % 2**63)
         self.net = space.supernet().to(device.torch, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        join(self.net, self.ranks)
+        join(self.net, device.norm_ranks)
         self.run: Callable[[Any, Gates], Tensor] = Graphed(self.net, space, device)
         splits = (data.weights, data.search)
         self._weights, self._search = (split.on(device.torch).share(self.ranks) for split in splits)
@@ -115,6 +115,7 @@ class SharedWeights:
                     set_learning_rate(optimizer, learning_rate(self.recipe, epoch * steps + i, steps))
                     self.step(companion, batch, guide, optimizer, epoch + i / steps, generator)
                 companion.epoch_done(epoch)
+                settle(self.net, self.device)
                 self.ranks.require_agreement([*self.net.state_dict().values(), *companion.state().values()])
                 if path:
                     groups = {
