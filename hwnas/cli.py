@@ -28,7 +28,6 @@ from hwnas.cli_flags import (
     Set,
     Space,
     Strategy,
-    Target,
     Targets,
     Workers,
 )
@@ -238,12 +237,15 @@ def export(
 
 @app.command()
 def profile(
-    target: Target = None,
+    target: Annotated[
+        Optional[list[str]], Flag(help="A name, or a YAML profile's path. Repeat it for several devices side by side.")
+    ] = None,
     space: Space = None,
     data: DataName = None,
     data_dir: DataDir = None,
     config: ConfigFile = None,
     set_: Set = None,
+    workers: Annotated[Optional[int], Flag(min=1, help="At most so many devices at a time. Default: all.")] = None,
     dry_run: DryRun = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -252,16 +254,23 @@ def profile(
     import_: Annotated[Optional[Path], Flag("--import", help="Read the kit's results.json back.")] = None,
 ) -> None:
     """Time every operator of the space that the target's table lacks, and calibrate."""
-    from hwnas.run.profiling import import_kit, pack_kit, profile_target
+    from hwnas.run.profiling import Outcome, import_kit, pack_kit, profile_target
+    from hwnas.run.profiling_several import profile_several
 
     be_quiet(quiet)
     if pack and import_:
         raise typer.BadParameter("--pack writes a kit, --import reads its results: give one of them")
-    resolved = _config(None, config, set_, target=target, space=space, data=data, data_dir=data_dir)
+    if (pack or import_) and len(target or ()) > 1:
+        raise typer.BadParameter("a kit is for one device: give one --target")
+    resolved = _config(None, config, set_, workers, target=target, space=space, data=data, data_dir=data_dir)
     if pack:
         outcome = pack_kit(resolved, pack)
     elif import_:
         outcome = import_kit(resolved, import_, fresh)
+    elif resolved.also_on:
+        outcomes = profile_several(resolved, fresh, dry_run)
+        facts = {name: found.facts for name, found in outcomes.items()}
+        outcome = Outcome("\n".join(found.text for found in outcomes.values()), {"targets": facts})
     else:
         outcome = profile_target(resolved, fresh=fresh, dry_run=dry_run)
     typer.echo(outcome.text)

@@ -1,5 +1,6 @@
 """A device at the other end of a real SSH connection: this machine."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from time import monotonic
 
 import numpy as np
 import pytest
+import yaml
 from conftest import TINY, hwnas
 from ssh_server import Server, serving
 
@@ -130,6 +132,27 @@ def test_a_profile_is_cut_killed_and_resumed_and_nothing_is_timed_twice(bare: Pa
     assert table.fingerprint.identity["host"] == ssh.host and table.target.device == "named"
     assert "options" not in table.fingerprint.identity  # a longer timeout is not another device
     assert {"governor", "load_1min", "temperature_c"} <= table.fingerprint.recorded.keys()
+
+
+def test_several_devices_are_profiled_side_by_side_and_one_that_is_away_costs_no_other(bare: Path, ssh: Server) -> None:
+    """Two targets of one device, this machine, and a device that nobody answers for."""
+    away = "ssh://127.0.0.1:1"
+    for name, host in (("board", ssh.host), ("board-again", ssh.host), ("away", away)):
+        options = {"python": sys.executable, "timeout_seconds": 20}
+        facts = {"name": name, "device": "named", "runtime": "onnxruntime", "host": host, "options": options}
+        (bare / f"{name}.yaml").write_text(yaml.safe_dump(facts))
+    targets = [part for name in ("away", "board", "cpu", "board-again") for part in ("--target", f"{name}.yaml")]
+    targets[targets.index("cpu.yaml")] = "cpu"
+    outcome = hwnas("profile", "--config", "tiny.yaml", *targets)
+    assert outcome.code == 4 and "127.0.0.1" in outcome.stderr
+    assert all(f"profile {name}: {how}" in outcome.stderr for name, how in (("board", "done"), ("away", "failed")))
+    tables = {name: load_table(bare / "latency_tables" / f"{name}.json") for name in ("board", "cpu", "board-again")}
+    timed = [{entry.measured_at for entry in tables[name].entries.values()} for name in ("board", "board-again")]
+    assert max(timed[0]) <= min(timed[1]) or max(timed[1]) <= min(timed[0])
+    targets[targets.index("away.yaml") - 1 : targets.index("away.yaml") + 1] = []
+    outcome = hwnas("profile", "--config", "tiny.yaml", *targets, "--json", "--quiet")
+    assert outcome.code == 0
+    assert list(json.loads(outcome.stdout.splitlines()[-1])["targets"]) == ["board", "cpu", "board-again"]
 
 
 @pytest.mark.parametrize(("runtime", "package"), [(name, name) for name in ("onnxruntime", "openvino")] + [LITERT])

@@ -22,10 +22,10 @@ class Outcome(NamedTuple):
     facts: dict[str, Any]
 
 
-def profile_target(config: RunConfig, fresh: bool, dry_run: bool) -> Outcome:
+def profile_target(config: RunConfig, fresh: bool, dry_run: bool, folder: Path = Path("latency_tables")) -> Outcome:
     """Profile (or only plan, with `dry_run`) the configured space on the configured target."""
     Device(config.compute)
-    profiler = Profiler(config.target, settings=config.profile)
+    profiler = Profiler(config.target, folder, config.profile)
     space = _space(config)
     if dry_run:
         plan = profiler.plan(space, profiler._empty() if fresh else profiler.table())
