@@ -40,7 +40,7 @@ def ended(process: "subprocess.Popen[str]", code: int = 0, seconds: float = 240)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == code, stderr[-3000:]
+    assert process.returncode == code, stderr
     return stdout, stderr
 
 
