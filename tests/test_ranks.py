@@ -181,7 +181,7 @@ def test_killed_ranks_restart_to_the_same_result(name: str, workspace: Path) -> 
 
     def start(out: str) -> "subprocess.Popen[str]":
         arguments = ("-m", "hwnas", "run", "--config", "two.yaml", "--out", out)
-        return torchrun(*arguments, folder=workspace, more=("--max-restarts", "2"))
+        return torchrun(*arguments, folder=workspace, more=("--max-restarts", "3"))
 
     ended(start("straight"))
     process = start("killed")
