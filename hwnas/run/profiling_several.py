@@ -49,9 +49,10 @@ def _side_by_side(config: RunConfig, each: dict[str, RunConfig], fresh: bool) ->
             task, outcome = pool.next()
             name = task.name.removeprefix("profile-")
             if isinstance(outcome, Failure):
-                outcome = BadInput(f"profiling '{name}' failed: {outcome.why}", f"its log is {outcome.log}")
-            found[name] = outcome
-            how = "failed" if isinstance(outcome, HwnasError) else "done"
+                found[name] = BadInput(f"profiling '{name}' failed: {outcome.why}", f"its log is {outcome.log}")
+            else:
+                (found[name],) = outcome
+            how = "failed" if isinstance(found[name], HwnasError) else "done"
             say(f"profile {name}: {how}, {len(found)} of {len(each)}")
     return found
 
@@ -64,6 +65,6 @@ def _profiled(config: RunConfig, fresh: bool, dry_run: bool = False, folder: Pat
         return error
 
 
-def _profile_there(config: str, fresh: bool, folder: Path) -> Outcome | HwnasError:
-    """In a worker."""
-    return _profiled(RunConfig.model_validate_json(config), fresh, folder=folder)
+def _profile_there(config: str, fresh: bool, folder: Path) -> tuple[Outcome | HwnasError]:
+    """In a worker, where an error that is not wrapped would end the other tasks."""
+    return (_profiled(RunConfig.model_validate_json(config), fresh, folder=folder),)
