@@ -51,6 +51,8 @@ def start(command: list[str]) -> Process:
 
 def end(process: Process) -> None:
     """Kill it and its children, which would hold its pipes open."""
+    if process.returncode is not None:
+        return  # its number may be another's by now
     if sys.platform == "win32":
         process.kill()
     else:
