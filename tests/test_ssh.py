@@ -145,7 +145,9 @@ def test_several_devices_are_profiled_side_by_side_and_one_that_is_away_costs_no
     targets[targets.index("cpu.yaml")] = "cpu"
     outcome = hwnas("profile", "--config", "tiny.yaml", *targets)
     assert outcome.code == 4 and "127.0.0.1" in outcome.stderr, outcome.stderr
-    assert all(f"profile {name}: {how}" in outcome.stderr for name, how in (("board", "done"), ("away", "failed"))), outcome.stderr
+    assert all(f"profile {name}: {how}" in outcome.stderr for name, how in (("board", "done"), ("away", "failed"))), (
+        outcome.stderr
+    )
     tables = {name: load_table(bare / "latency_tables" / f"{name}.json") for name in ("board", "cpu", "board-again")}
     timed = [{entry.measured_at for entry in tables[name].entries.values()} for name in ("board", "board-again")]
     assert max(timed[0]) <= min(timed[1]) or max(timed[1]) <= min(timed[0])

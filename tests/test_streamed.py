@@ -14,7 +14,8 @@ import pytest
 import torch
 from small_data import picture, write_image, write_shard, write_shards
 
-from hwnas.core.errors import BadInput, Unavailable
+from hwnas.core.errors import BadInput
+from hwnas.core.progress import be_quiet, Unavailable
 from hwnas.training import loading
 from hwnas.training.data import Data, ImageSplit, open_data
 from hwnas.training.datasets import _files, _source
@@ -325,6 +326,7 @@ def test_no_process_outlives_an_epoch_that_was_left(folder: Path) -> None:
 
 
 def test_waiting_is_told_and_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    be_quiet(False)  # whatever an earlier test in this process asked for
     now = 0.0
 
     def slow(wait: float) -> Any:
