@@ -14,8 +14,8 @@ import pytest
 import torch
 from small_data import picture, write_image, write_shard, write_shards
 
-from hwnas.core.errors import BadInput
-from hwnas.core.progress import be_quiet, Unavailable
+from hwnas.core.errors import BadInput, Unavailable
+from hwnas.core.progress import be_quiet
 from hwnas.training import loading
 from hwnas.training.data import Data, ImageSplit, open_data
 from hwnas.training.datasets import _files, _source
