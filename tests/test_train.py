@@ -8,6 +8,7 @@ from torch import nn
 
 from hwnas.core.errors import BadInput
 from hwnas.testing.estimator import small_means
+from hwnas.training import checkpoint
 from hwnas.training.compute import Device
 from hwnas.training.network import accuracy, train
 from hwnas.training.schedule import learning_rate
@@ -122,3 +123,11 @@ def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
     assert 0 < rates[0] < rates[5] < max(rates) <= RECIPE.learning_rate
     assert max(rates) == pytest.approx(RECIPE.learning_rate)
     assert rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 0.02 * max(rates)
+
+
+def test_a_checkpoint_is_read_in_one_order_by_every_process(tmp_path: Path) -> None:
+    """Ranks add up what they hold, and the library's own order is by a hash that each process draws."""
+    names = [f"choice{number}" for number in range(20)]
+    checkpoint.save(tmp_path / "c.safetensors", {"companion": {name: torch.zeros(1) for name in names}}, {})
+    groups, _ = checkpoint.load(tmp_path / "c.safetensors")
+    assert list(groups["companion"]) == sorted(names)

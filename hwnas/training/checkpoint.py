@@ -45,7 +45,7 @@ def parse(content: bytes, path: Path) -> tuple[dict[str, Tensors], dict[str, Any
         facts = json.loads(header["__metadata__"]["facts"])
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise _damaged(path, error) from error
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):  # the library's order is another one in every process
         group, _, key = name.partition("/")
         groups.setdefault(group, {})[key] = tensor
     return groups, facts
