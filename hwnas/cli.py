@@ -254,7 +254,7 @@ def profile(
     import_: Annotated[Optional[Path], Flag("--import", help="Read the kit's results.json back.")] = None,
 ) -> None:
     """Time every operator of the space that the target's table lacks, and calibrate."""
-    from hwnas.run.profiling import Outcome, import_kit, pack_kit, profile_target
+    from hwnas.run.profiling import import_kit, pack_kit, profile_target
     from hwnas.run.profiling_several import profile_several
 
     be_quiet(quiet)
@@ -267,12 +267,9 @@ def profile(
         outcome = pack_kit(resolved, pack)
     elif import_:
         outcome = import_kit(resolved, import_, fresh)
-    elif resolved.also_on:
-        outcomes = profile_several(resolved, fresh, dry_run)
-        facts = {name: found.facts for name, found in outcomes.items()}
-        outcome = Outcome("\n".join(found.text for found in outcomes.values()), {"targets": facts})
     else:
-        outcome = profile_target(resolved, fresh=fresh, dry_run=dry_run)
+        profile_all = profile_several if resolved.also_on else profile_target
+        outcome = profile_all(resolved, fresh=fresh, dry_run=dry_run)
     typer.echo(outcome.text)
     if as_json:
         typer.echo(json.dumps(outcome.facts))

@@ -16,8 +16,8 @@ from hwnas.workers.pool import Failure, Task
 _FOLDER = Path("latency_tables")
 
 
-def profile_several(config: RunConfig, fresh: bool, dry_run: bool) -> dict[str, Outcome]:
-    """By target, in the order given. At most `workers.count` devices at a time, 0: all.
+def profile_several(config: RunConfig, fresh: bool, dry_run: bool) -> Outcome:
+    """Of all targets, in the order given. At most `workers.count` devices at a time, 0: all.
 
     When all have ended, raises what the first that failed raised; the others' tables are written all the same.
     """
@@ -34,7 +34,9 @@ def profile_several(config: RunConfig, fresh: bool, dry_run: bool) -> dict[str, 
         warn(f"{name}: {error}")
     for error in errors.values():
         raise error
-    return {name: outcome for name in each if isinstance(outcome := found[name], Outcome)}
+    outcomes = {name: outcome for name in each if isinstance(outcome := found[name], Outcome)}
+    facts = {name: outcome.facts for name, outcome in outcomes.items()}
+    return Outcome("\n".join(outcome.text for outcome in outcomes.values()), {"targets": facts})
 
 
 def _side_by_side(config: RunConfig, each: dict[str, RunConfig], fresh: bool) -> dict[str, Outcome | HwnasError]:
