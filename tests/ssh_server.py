@@ -1,13 +1,12 @@
-"""A real SSH server on this machine: OpenSSH's where it is installed, else asyncssh's in a thread of this process."""
+"""A real SSH server on this machine: OpenSSH's where it is installed, else asyncssh's in a process of its own."""
 
-import asyncio
 import contextlib
 import getpass
 import os
 import shutil
 import socket
 import subprocess
-import threading
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,39 +78,13 @@ def _openssh(folder: Path, port: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _asyncssh(folder: Path, port: int) -> Iterator[None]:
-    asyncssh = pytest.importorskip("asyncssh", reason="needs openssh-server, or asyncssh")
-
-    async def command(process) -> None:
-        pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_shell(process.command, stdin=pipe, stdout=pipe, stderr=pipe)
-        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-        process.exit(await child.wait())
-
-    class Guard(asyncssh.SSHServer):
-        """Reads the authorized keys at each login, as OpenSSH does."""
-
-        def connection_made(self, conn) -> None:
-            self.connection = conn
-
-        def begin_auth(self, username: str) -> bool:
-            self.connection.set_authorized_keys(str(folder / "authorized"))
-            return True
-
-    async def listen() -> None:
-        keys = [str(folder / "host")]
-        await asyncssh.create_server(
-            Guard, "127.0.0.1", port, server_host_keys=keys, process_factory=command, encoding=None
-        )
-
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(listen(), loop).result(timeout=10)
+    pytest.importorskip("asyncssh", reason="needs openssh-server, or asyncssh")
+    server = subprocess.Popen([sys.executable, str(Path(__file__).with_name("ssh_daemon.py")), str(folder), str(port)])
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(timeout=10)
+        server.terminate()
+        server.wait()
 
 
 def _wait(port: int) -> None:

@@ -160,7 +160,7 @@ def test_an_altered_kit_is_refused_on_the_device(tmp_path: Path, done: Path, lea
 @pytest.mark.parametrize(
     "change",
     [
-        ("--target", "other.yaml"),
+        ("--set", "target.name=other"),
         ("--set", "profile.protocol.rounds=3"),
         ("--set", "profile.seed=5"),
         ("--set", "profile.fitted=9"),
@@ -169,7 +169,6 @@ def test_an_altered_kit_is_refused_on_the_device(tmp_path: Path, done: Path, lea
     ids=" ".join,
 )
 def test_results_of_another_kit_are_refused(board: Path, results, change: tuple[str, str]):
-    (board / "other.yaml").write_text(yaml.safe_dump(BOARD | {"name": "other"}))
     outcome = hwnas(*PACK, *change, "--import", results())
     assert outcome.code == 2 and "another kit" in outcome.stderr
     assert not (board / "latency_tables").exists()

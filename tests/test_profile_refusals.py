@@ -33,7 +33,7 @@ def test_another_protocol_adds_nothing_to_a_table(table: Path):
     before = table.read_bytes()
     outcome = hwnas(*PROFILE, *WIDER, *OTHER)
     assert outcome.code == 2
-    assert "rounds 2 there, 3 asked" in outcome.stderr and "turn_ms 0.5 there, 0.7 asked" in outcome.stderr
+    assert "rounds 5 there, 3 asked" in outcome.stderr and "turn_ms 0.5 there, 0.7 asked" in outcome.stderr
     assert "--fresh" in outcome.stderr
     assert table.read_bytes() == before
     mend = [word for word in outcome.stderr.split() if word.startswith("profile.protocol.")]

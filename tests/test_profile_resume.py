@@ -11,7 +11,8 @@ from hwnas.latency import table
 from hwnas.latency.turns import Turns
 
 OPERATORS = 22
-TURNS = TINY["profile"]["protocol"]["rounds"] * (OPERATORS + 8 + 2 * 4)
+ROUNDS = TINY["profile"]["protocol"]["rounds"]
+TURNS = ROUNDS * (OPERATORS + 8 + 2 * 4)
 """Of the operators, the fitted networks, and the held-out ones twice."""
 
 PROFILE = ("profile", "--config", "tiny.yaml", "--quiet")
@@ -39,7 +40,7 @@ def taken(monkeypatch) -> Callable[..., list[int]]:
     return count
 
 
-@pytest.mark.parametrize("limit", [1, 2 * OPERATORS + 5, TURNS - 1])
+@pytest.mark.parametrize("limit", [1, ROUNDS * OPERATORS + 5, TURNS - 1])
 def test_no_turn_is_taken_twice(bare: Path, taken, limit: int):
     first = taken(limit)
     with pytest.raises(Killed):
@@ -66,7 +67,7 @@ def test_killed_between_the_last_turn_and_the_table(bare: Path, taken, monkeypat
         hwnas(*PROFILE)
     again = taken()
     assert hwnas(*PROFILE).code == 0
-    assert len(again) == (TURNS - 2 * OPERATORS if saves == 0 else 0)
+    assert len(again) == (TURNS - ROUNDS * OPERATORS if saves == 0 else 0)
 
 
 def test_turns_of_another_protocol_are_not_taken_over(bare: Path, taken):

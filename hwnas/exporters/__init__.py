@@ -34,7 +34,7 @@ class Exporter(ABC):
     lines: ClassVar[str]
     """Python for the model card, beside the files: from `x`, float32 [n, channels, height, width], to `logits`."""
 
-    def __init__(self, int8_form: Int8Form = "u8s8", target: Target | None = None, mixed: bool = True) -> None:
+    def __init__(self, int8_form: Int8Form = "u8s7", target: Target | None = None, mixed: bool = True) -> None:
         """`int8_form`, `mixed`: what the target's runtime asks for (`hwnas.runtimes.Runtime`)."""
         self.int8_form: Int8Form = int8_form
         self.mixed = mixed

@@ -1,4 +1,4 @@
-"""OpenVINO's format in int8: explicit quantisation as in ONNX, unsigned activations."""
+"""OpenVINO's format in int8: explicit quantisation as in ONNX, unsigned activations, weights of 7 bits."""
 
 import numpy as np
 
@@ -18,4 +18,4 @@ class OpenvinoInt8(Exporter):
     needs, lines = Openvino.needs, Openvino.lines
 
     def convert(self, model: bytes, samples: np.ndarray) -> tuple[bytes, ...]:
-        return to_ir(quantize_sparing(model, samples, "u8s8", self.tolerance))
+        return to_ir(quantize_sparing(model, samples, "u8s7", self.tolerance))

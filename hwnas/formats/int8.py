@@ -6,6 +6,7 @@ biases stay float32, and every runtime makes them int32 itself, in steps of its 
 norm is folded first; operators that only move numbers keep their input's scale.
 
 u8s8: activations unsigned, asymmetric. A ReLU or ReLU6 before a Q says nothing that its range does not, and is dropped.
+u8s7: the same with 63 steps of a weight to each side instead of 127 (`hwnas.formats.Int8Form` says why).
 s8s8: activations signed, symmetric (TensorRT takes no zero point); ReLUs stay, fused by the runtime.
 
 Layers that are to stay in float read and write what was never rounded.
@@ -20,7 +21,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from hwnas.formats import Int8Form
+from hwnas.formats import Int8Form, weight_steps
 from hwnas.formats.fold import drop_unread, fold_batch_norm, readers_of
 from hwnas.formats.ranges import Range, activation_ranges
 
@@ -61,7 +62,7 @@ class Calibrated:
     def quantize(self, form: Int8Form, floats: frozenset[str] = frozenset()) -> bytes:
         proto = onnx.ModelProto()
         proto.CopyFrom(self.model)
-        if form == "u8s8":
+        if form != "s8s8":
             _drop_relus(proto.graph, floats)
         _Writer(proto.graph, self.ranges, form, floats).write()
         return proto.SerializeToString()
@@ -145,7 +146,7 @@ class _Writer:
 
     def _calibrate(self, name: str) -> None:
         low, high = self.ranges[name]
-        if self.form == "u8s8":
+        if self.form != "s8s8":
             scale = (high - low) / 255 or 1.0
             zero = np.uint8(round(-low / scale))
         else:
@@ -158,7 +159,7 @@ class _Writer:
         if name in self.reads:
             return
         weight, bias = self.weights[name], self.weights.get("".join(node.input[2:]), np.zeros(1))
-        scale = np.abs(weight).reshape(len(weight), -1).max(1) / 127
+        scale = np.abs(weight).reshape(len(weight), -1).max(1) / weight_steps(self.form)
         scale = np.maximum(scale, np.abs(bias) / self.scales[node.input[0]] / _MOST_BIAS)
         scale = np.where(scale > 0, scale, 1).astype(np.float32)
         whole = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)

@@ -47,8 +47,8 @@ class Runtime(ABC):
     """True where a time is a compiler's estimate: it is called that everywhere, and never measured."""
     precisions: tuple[Precision, ...] = ("fp32",)
     """All that it runs; an object may run fewer, as its provider does."""
-    int8_form: Int8Form = "u8s8"
-    """The form of int8 that is fast there; only where `precisions` holds int8."""
+    int8_form: Int8Form = "u8s7"
+    """The form of int8 that is fast and right there; only where `precisions` holds int8."""
     mixed: ClassVar[bool] = True
     """Whether an int8 network may hold layers in float."""
     Options: ClassVar[type[Settings]] = NoSettings

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 
 from hwnas.core.errors import BadInput
-from hwnas.formats import Int8Form
+from hwnas.formats import Int8Form, weight_steps
 
 _MOVES = ("chunk", "flatten", "getitem", "permute", "reshape", "squeeze", "transpose", "unsqueeze", "view")
 _MOVING = (nn.Flatten, nn.Identity, nn.Dropout, nn.MaxPool2d)
@@ -100,24 +100,25 @@ class _Rounding(fx.Interpreter):
     def call_module(self, target: object, args: tuple, kwargs: dict) -> object:
         module = self.fetch_attr(str(target))
         if isinstance(module, nn.Conv2d | nn.Linear):
-            return torch.func.functional_call(module, {"weight": round_weight(module.weight)}, args, kwargs)
+            return torch.func.functional_call(module, {"weight": round_weight(module.weight, self.form)}, args, kwargs)
         return module(*args, **kwargs)
 
 
 def round_activation(x: Tensor, low: float, high: float, form: Int8Form) -> Tensor:
     """`low` ≤ 0 ≤ `high`: what the range holds."""
-    if form == "u8s8":
+    if form != "s8s8":
         scale = (high - low) / 255 or 1.0
         return torch.fake_quantize_per_tensor_affine(x, scale, round(-low / scale), 0, 255)
     return torch.fake_quantize_per_tensor_affine(x, max(-low, high) / 127 or 1.0, 0, -128, 127)
 
 
-def round_weight(weight: Tensor) -> Tensor:
-    """[out, …]: 127 steps to each side, one scale an output channel."""
+def round_weight(weight: Tensor, form: Int8Form) -> Tensor:
+    """[out, …]: one scale an output channel."""
+    steps = weight_steps(form)
     largest = weight.detach().abs().flatten(1).amax(1)
-    scale = torch.where(largest > 0, largest / 127, torch.ones_like(largest))
+    scale = torch.where(largest > 0, largest / steps, torch.ones_like(largest))
     zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -steps, steps)
 
 
 def _rounded(traced: fx.GraphModule) -> Iterator[str]:
