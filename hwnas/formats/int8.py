@@ -99,7 +99,8 @@ class _Writer:
     def __init__(
         self, graph: onnx.GraphProto, ranges: dict[str, Range], form: Int8Form, floats: frozenset[str]
     ) -> None:
-        self.graph, self.ranges, self.form, self.floats = graph, ranges, form, floats
+        self.graph, self.ranges, self.floats = graph, ranges, floats
+        self.form: Int8Form = form
         self.weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.outputs = {value.name for value in graph.output}
         self.nodes: list[onnx.NodeProto] = []
