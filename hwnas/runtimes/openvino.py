@@ -11,6 +11,7 @@ import openvino as ov
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.machine import cores, cpu_name
 from hwnas.core.target import Target
+from hwnas.formats.openvino_ir import core
 from hwnas.runtimes import Runtime, Session
 
 
@@ -20,7 +21,7 @@ class Openvino(Runtime):
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        self.core = ov.Core()
+        self.core = core()
         self.device = target.provider or "CPU"
         available = self.core.available_devices
         if self.device not in available:
