@@ -13,9 +13,9 @@ from hwnas.core.errors import BadInput
 
 @cache
 def core() -> ov.Core:
-    """One for the process, and for ever. Each gives the thread an alternate signal stack and unmaps it when it goes, and
-    of two that live side by side the second leaves the first one's behind: the next signal (Ctrl-C, a worker's end) then
-    kills the process (OpenVINO 2026.4).
+    """One for the process, and for ever. Each gives the thread an alternate signal stack and unmaps it when it goes;
+    of two that live side by side the second leaves the first one's behind, and the next signal (Ctrl-C, the end of a
+    worker) kills the process (OpenVINO 2026.4).
     """
     return ov.Core()
 
