@@ -54,12 +54,9 @@ class Loading:
             if not read:
                 raise BadInput(f"none of {skipped} images can be read")
         except RuntimeError as error:
-            if "DataLoader" not in str(error):
+            if not (lost := lost_reader(error)):
                 raise
-            raise Unavailable(
-                f"a process that reads images was lost: {str(error).splitlines()[0]}",
-                "too little memory or /dev/shm, or hanging storage? --set data.workers=FEWER; the same command goes on",
-            ) from error
+            raise lost from error
         finally:
             if skipped > self._told:
                 self._told = skipped
@@ -70,6 +67,18 @@ class Loading:
         if isinstance(reading, IterableDataset):
             return max(count for count in range(1, min(wanted, LANES) + 1) if LANES % count == 0)
         return min(wanted, len(cast("Sized", reading)))
+
+
+def lost_reader(error: RuntimeError) -> Unavailable | None:
+    """torch's word for a process that reads images and was lost, as ours; None of another error. Of a process that was
+    killed torch tells in a signal handler: the error comes from wherever the program is.
+    """
+    if "DataLoader" not in str(error):
+        return None
+    return Unavailable(
+        f"a process that reads images was lost: {str(error).splitlines()[0]}",
+        "too little memory or /dev/shm, or hanging storage? --set data.workers=FEWER; the same command goes on",
+    )
 
 
 def batches_of(chunks: Iterator[Chunk], size: int, last: bool) -> Iterator[tuple[Tensor, Tensor]]:
