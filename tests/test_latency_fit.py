@@ -133,3 +133,12 @@ def test_a_wrong_unit_is_refused(factor: float) -> None:
     table = paper_table(space, prices(40, 0), measure=lambda total, number: factor * total)
     with pytest.raises(BadInput):
         LatencyModel(space, table)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_no_network_is_given_less_than_no_time_however_noisy_the_measurements(seed: int) -> None:
+    """Eight networks, each off by up to 3 times."""
+    rng = np.random.default_rng(seed)
+    x, others = made_up(8, seed), made_up(100, seed + 1)
+    fitted = fit(x, x[:, 0] * 3 ** rng.uniform(-1, 1, 8), others)
+    assert (others @ fitted.coefficients > 0).all()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from hwnas.core.progress import say
-from hwnas.latency.correction import features, fit
+from hwnas.latency.correction import correction
 from hwnas.latency.error import held_out_error
 from hwnas.latency.learned import cross_validated, is_better, learn
 from hwnas.latency.model import raw_sum
@@ -24,7 +24,7 @@ def calibrate(
     archs, measured_ms = [n.arch for n in fitted], np.array([n.median_ms for n in fitted])
     unseen, unseen_ms = np.array([n.arch for n in held_out]), np.array([n.median_ms for n in held_out])
     repeat_ms = np.array([n.repeat_ms for n in held_out], dtype=np.float64)
-    by_sum_ms = fit(features(raw, archs), measured_ms).corrected(raw).sum_many(unseen)
+    by_sum_ms = correction(raw, archs, measured_ms).corrected(raw).sum_many(unseen)
     of_sum = held_out_error(by_sum_ms, unseen_ms, repeat_ms)
     form: Form = "sum"
     error, stand_in = of_sum, None

@@ -17,7 +17,7 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
 from hwnas.core.arch import Arch
 from hwnas.latency.additive import Additive
-from hwnas.latency.correction import features, fit
+from hwnas.latency.correction import correction
 from hwnas.latency.neighbours import Neighbours
 
 _FOLDS = 8
@@ -43,7 +43,7 @@ class Learned:
 
 def learn(raw: Additive, archs: list[Arch], measured_ms: np.ndarray) -> Learned:
     """`raw`: the uncorrected sum."""
-    additive, neighbours = fit(features(raw, archs), measured_ms).corrected(raw), Neighbours(raw)
+    additive, neighbours = correction(raw, archs, measured_ms).corrected(raw), Neighbours(raw)
     chosen = np.array(archs)
     # Bounds: a network deviates by 0.1 % to 100 %, a measurement of it by 0.1 % to 10 %.
     kernel = ConstantKernel(1e-3, (1e-6, 1.0)) * RBF(5.0, (0.5, 100.0)) + WhiteKernel(1e-4, (1e-6, 1e-2))

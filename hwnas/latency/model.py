@@ -13,7 +13,7 @@ from hwnas.core.arch import Arch
 from hwnas.core.budget import Statistic
 from hwnas.core.errors import BadInput
 from hwnas.latency.additive import Additive
-from hwnas.latency.correction import features, fit
+from hwnas.latency.correction import correction
 from hwnas.latency.error import upper_95
 from hwnas.latency.learned import Learned, cross_validated, learn
 from hwnas.latency.plausible import check_plausible
@@ -36,7 +36,7 @@ class LatencyModel:
         check_plausible(self.raw, self.calibration, table)
         self._archs = [network.arch for network in self.calibration.fitted]
         self._measured_ms = _measured(self.calibration.fitted, statistic)
-        self.fit = fit(features(self.raw, self._archs), self._measured_ms)
+        self.fit = correction(self.raw, self._archs, self._measured_ms)
         self.additive = self.fit.corrected(self.raw)
         self._known: dict[Arch, float] = {}
 
