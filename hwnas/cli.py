@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -384,21 +384,11 @@ def guarded(story: Callable[[], object]) -> None:
     try:
         story()
     except HwnasError as error:
-        _leave(error)
-    except RuntimeError as error:
-        from hwnas.training.loading import lost_reader
-
-        if not (lost := lost_reader(error)):
-            raise
-        _leave(lost)
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command goes on from here", err=True)
         sys.exit(_INTERRUPTED)
-
-
-def _leave(error: HwnasError) -> NoReturn:
-    typer.echo(f"error: {error}", err=True)
-    sys.exit(error.exit_code)
 
 
 _INTERRUPTED = 130

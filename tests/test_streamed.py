@@ -14,13 +14,12 @@ import pytest
 import torch
 from small_data import picture, write_image, write_shard, write_shards
 
-from hwnas.cli import guarded
 from hwnas.core.errors import BadInput, Unavailable
 from hwnas.core.progress import be_quiet
 from hwnas.training import loading
 from hwnas.training.data import Data, ImageSplit, open_data
 from hwnas.training.datasets import _files, _source
-from hwnas.training.loading import Throughput, lost_reader
+from hwnas.training.loading import Throughput
 from hwnas.training.ranks import Ranks
 from hwnas.training.streamed import StreamedSplit
 
@@ -296,28 +295,12 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_word(folder: Path, monkeypa
     monkeypatch.setattr(_source, "square_of", slow)  # so that not all is read ahead
     batches = train.epoch(8, torch.Generator().manual_seed(0))
     next(batches)
-    with pytest.raises((Unavailable, RuntimeError)) as told:
-        for child in active_children():
-            os.kill(child.pid or 0, signal.SIGKILL)
+    for child in active_children():
+        os.kill(child.pid or 0, signal.SIGKILL)
+    for _ in range(20):  # a signal handler of torch's would raise here
+        sleep(0.01)
+    with pytest.raises(Unavailable, match="was lost"):
         list(batches)
-    lost = lost_reader(told.value) if type(told.value) is RuntimeError else told.value
-    assert lost and "was lost" in str(lost)
-
-
-def test_the_command_says_so_wherever_it_is_when_a_reader_is_killed(capsys: pytest.CaptureFixture[str]) -> None:
-    def story() -> None:
-        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
-
-    with pytest.raises(SystemExit) as leave:
-        guarded(story)
-    assert leave.value.code == Unavailable.exit_code
-    assert "pid 7" in capsys.readouterr().err
-
-    def another() -> None:
-        raise RuntimeError("a defect")
-
-    with pytest.raises(RuntimeError, match="a defect"):
-        guarded(another)
 
 
 def test_a_worker_that_hangs_is_given_up(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """Chunks from worker processes, batches from chunks, and whether they come fast enough."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass, field
 from time import monotonic
@@ -20,6 +22,8 @@ _WORTH_A_WARNING_SECONDS = 5.0
 _SAY_EVERY_SECONDS = 120.0
 _LIMIT_SECONDS = 600
 """A chunk that has not come in this time will not come."""
+_LOOK_EVERY_SECONDS = 2
+"""Whether those who read are still there, while one waits for a chunk."""
 _AHEAD = 4
 """Chunks that a worker reads before they are asked for."""
 
@@ -35,7 +39,7 @@ class Loading:
         """`alone`: read here, for a few. Raises BadInput for what cannot be read, or when nothing can; Unavailable when
         a worker is lost."""
         workers = 0 if alone else self._workers(reading)
-        ahead: dict[str, Any] = {"prefetch_factor": _AHEAD, "timeout": _LIMIT_SECONDS} if workers else {}
+        ahead: dict[str, Any] = {"prefetch_factor": _AHEAD, "timeout": _LOOK_EVERY_SECONDS} if workers else {}
         loader = DataLoader(
             reading,
             batch_size=None,
@@ -46,7 +50,7 @@ class Loading:
         )
         skipped = read = 0
         try:
-            for chunk in loader:
+            for chunk in _patiently(_started(loader)):
                 if chunk.faults and not self.skip_corrupt:
                     raise BadInput(chunk.faults[0], "mend it, or leave such files out: --set data.skip_corrupt=true")
                 skipped, read = skipped + len(chunk.faults), read + len(chunk.labels)
@@ -54,9 +58,12 @@ class Loading:
             if not read:
                 raise BadInput(f"none of {skipped} images can be read")
         except RuntimeError as error:
-            if not (lost := lost_reader(error)):
+            if "DataLoader" not in str(error):
                 raise
-            raise lost from error
+            raise Unavailable(
+                f"a process that reads images was lost: {str(error).splitlines()[0]}",
+                "too little memory or /dev/shm, or hanging storage? --set data.workers=FEWER; the same command goes on",
+            ) from error
         finally:
             if skipped > self._told:
                 self._told = skipped
@@ -69,16 +76,32 @@ class Loading:
         return min(wanted, len(cast("Sized", reading)))
 
 
-def lost_reader(error: RuntimeError) -> Unavailable | None:
-    """torch's word for a process that reads images and was lost, as ours; None of another error. Of a process that was
-    killed torch tells in a signal handler: the error comes from wherever the program is.
-    """
-    if "DataLoader" not in str(error):
-        return None
-    return Unavailable(
-        f"a process that reads images was lost: {str(error).splitlines()[0]}",
-        "too little memory or /dev/shm, or hanging storage? --set data.workers=FEWER; the same command goes on",
-    )
+def _started(loader: DataLoader) -> Iterator[Chunk]:
+    """Without torch's handler of SIGCHLD, which raises wherever the program is when a reader is killed, in a training
+    step or while another error is told."""
+    before = signal.getsignal(signal.SIGCHLD)
+    iterator = iter(loader)
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
+
+
+def _patiently(iterator: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Each time that it looks, torch finds a reader that is gone; one that hangs is given up at the limit."""
+    since = monotonic()
+    while True:
+        try:
+            chunk = next(iterator)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "timed out" not in str(error):
+                raise
+            if monotonic() - since > _LIMIT_SECONDS:
+                raise RuntimeError(f"DataLoader: nothing came in {_LIMIT_SECONDS} seconds") from error
+            continue
+        yield chunk
+        since = monotonic()
 
 
 def batches_of(chunks: Iterator[Chunk], size: int, last: bool) -> Iterator[tuple[Tensor, Tensor]]:
