@@ -21,11 +21,10 @@ from hwnas.operators.opspec import OpSpec
 _LINEAR = {"scale": (0,), "scale+constant": (0, 2), "scale+per_operator+constant": (0, 1, 2)}
 _DEVIATION, _NOISE = 0.04, 0.01
 """Prior standard deviations: of a group's deviation, and of a network's measurement; both relative."""
-
-
 _LEAST = 0.05
 """Of the sum of its operators: no network takes less. On CPUs they take 0.8 to 1.5 of it, in microseconds 0.2."""
 _OTHERS = 256
+"""Random networks that a form must give a sensible time."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _patiently(iterator: Iterator[Chunk]) -> Iterator[Chunk]:
         except StopIteration:
             return
         except RuntimeError as error:
-            if "timed out" not in str(error):
+            if not str(error).startswith("DataLoader timed out"):  # a reader's own error may hold the words
                 raise
             if monotonic() - since > _LIMIT_SECONDS:
                 raise RuntimeError(f"DataLoader: nothing came in {_LIMIT_SECONDS} seconds") from error
