@@ -67,6 +67,7 @@ def test_a_whole_run_on_an_estimate(bare: Path) -> None:
     result = load_result(Path("run"))
     assert result.estimated_by.startswith("ethos-u-vela")
     assert result.measured_ms and result.measured_ms.median == pytest.approx(result.predicted_ms, rel=0.02)
+    assert Path("run/bundle/model.vela.tflite").exists()
     assert "estimated (ethos-u-vela" in Path("run/bundle/README.md").read_text()
     found = verify_bundle(Path("run/bundle"))
     assert found.ok, found

@@ -143,6 +143,15 @@ def test_watching_changes_nothing_about_the_training(tmp_path: Path) -> None:
     assert full.accuracy(arch) == opened("early-stop", means, epochs=means.recipe.epochs).accuracy(arch)
 
 
+@pytest.mark.parametrize("name", ["full", "learning-curve", "successive-halving", "predictor", "early-stop"])
+def test_a_network_that_diverges_is_worth_nothing_and_ends_no_search(name: str, tmp_path: Path) -> None:
+    means = small_means(tmp_path)
+    wild = replace(means, recipe=means.recipe.model_copy(update={"learning_rate": 1e30}))
+    assert opened(name, wild).accuracy(means.space.reference()) == 0.0
+    assert opened(name, wild).accuracy(means.space.reference()) == 0.0, "nor when it is asked again"
+    assert not list(means.checkpoints.glob("*.safetensors"))
+
+
 def test_cheap_trainings_count_in_full_epochs(tmp_path: Path) -> None:
     means = small_means(tmp_path)
     assert opened("subset", means, fraction=0.25, epochs=4).epochs(3) == pytest.approx(3.0, rel=0.02)

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from bundles import with_metadata
 from conftest import TINY, hwnas
+from onnx import numpy_helper
 
 from hwnas.core.errors import Unavailable, VerificationFailed
 from hwnas.core.files import sha256
@@ -26,7 +27,7 @@ from hwnas.deploy.samples import SAMPLES, Samples, logits_of
 from hwnas.deploy.structure import metadata
 from hwnas.deploy.verify import verify_bundle
 from hwnas.devices import open_runtime
-from hwnas.exporters import onnx_int8
+from hwnas.exporters import DEPLOYED, onnx_int8
 from hwnas.exporters.onnx import Onnx
 from hwnas.exporters.onnx_fp16 import OnnxFp16
 from hwnas.exporters.onnx_int8 import OnnxInt8
@@ -105,6 +106,44 @@ def test_networks_are_chosen_by_their_time_in_the_targets_precision(
     choose([tiny_space.reference()], tiny_space, config, "winner")
     narrow(tiny_space, config)
     assert len(seen) > 3 and set(seen) == {"int8"}
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "own"),
+    [
+        ("openvino", "openvino", "openvino"),
+        ("openvino-int8", "openvino", "openvino-int8"),
+        ("litert", "ai_edge_litert", "litert"),
+        ("litert-int8", "ai_edge_litert", "litert-int8"),
+        ("ethos-u55-128", "ethosu", "ethos-u"),
+    ],
+)
+def test_the_winner_comes_in_its_targets_own_format_and_costs_there_what_the_measured_file_does(
+    target: str, module: str, own: str, tiny_space, config: RunConfig, data: Data, trained, tmp_path: Path
+) -> None:
+    pytest.importorskip(module)
+    there = config.model_copy(update={"target": load_target(target)})
+    networks = [Network("winner", tiny_space, tiny_space.reference())]
+    found = export_all(networks, {"winner": trained}, there, data, tmp_path)["winner"]
+    assert set(found) == {DEPLOYED[there.target.precision], own, "onnx"}
+    runtime = open_runtime(there.target)
+    if runtime.estimate:
+        measured = runtime.load(next(iter(found.values())).content).time_ns()
+        assert runtime.load_exported(*found[own].files.values()).time_ns() == measured
+
+
+def test_only_what_the_npu_itself_runs_has_weights_that_a_plain_cpu_cuts_off(
+    tiny_space, config: RunConfig, data: Data, trained, tmp_path: Path
+) -> None:
+    pytest.importorskip("ai_edge_litert")
+    networks, largest = [Network("winner", tiny_space, tiny_space.reference())], {}
+    for target in ("litert-int8", "litert"):
+        there = config.model_copy(update={"target": load_target(target), "exporters": ("onnx-int8",)})
+        found = export_all(networks, {"winner": trained}, there, data, tmp_path / target)["winner"]["onnx-int8"]
+        graph = onnx.load_model_from_string(found.content).graph
+        weights = [numpy_helper.to_array(i) for i in graph.initializer if i.data_type == onnx.TensorProto.INT8]
+        largest[target] = max(int(np.abs(w.astype(int)).max()) for w in weights)
+    assert largest == {"litert-int8": 127, "litert": 63}
 
 
 def test_each_network_is_exported_as_it_is_deployed_and_calibrated_on_training_images(

@@ -8,7 +8,6 @@ import numpy as np
 from hwnas.core.target import Target
 from hwnas.exporters import Exporter
 from hwnas.exporters.onnx import Onnx
-from hwnas.formats import Int8Form
 from hwnas.formats.sensitivity import quantize_sparing
 
 
@@ -20,5 +19,4 @@ class OnnxInt8(Exporter):
     needs, lines = Onnx.needs, Onnx.lines
 
     def convert(self, model: bytes, samples: np.ndarray) -> tuple[bytes, ...]:
-        form: Int8Form = "u8s7" if self.int8_form == "u8s8" else self.int8_form  # a CPU without VNNI may read it
-        return (quantize_sparing(model, samples, form, self.tolerance, self.mixed),)
+        return (quantize_sparing(model, samples, self.int8_form, self.tolerance, self.mixed),)

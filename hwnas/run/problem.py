@@ -31,7 +31,8 @@ def space_of(config: RunConfig, channels: int, classes: int) -> Space:
     plugin = load("spaces", config.space.name)
     if plugin.reads_text != (channels == 0):
         what = f"space {config.space.name} reads {'text' if plugin.reads_text else 'images'}"
-        raise BadInput(f"{what}, which data {config.data.name} does not hold", "--space rnn-cell goes with --data ptb")
+        mend = "--space rnn-cell (or rnn-tree) goes with --data ptb"
+        raise BadInput(f"{what}, which data {config.data.name} does not hold", mend)
     if plugin.reads_text:
         require_text(config)
     return plugin(validate(plugin.Settings, config.space.own(), "space"), channels=channels, classes=classes)

@@ -176,6 +176,8 @@ def _note(name: str, exported: Exported, result: Result, target: Target) -> str:
         known.append("NOT VERIFIED where it was written; where it runs: hwnas verify BUNDLE")
     else:
         known.append(f"logits within {exported.difference:.1g} of the trained network's")
+    if name == "onnx-int8" and open_runtime(target).int8_form == "u8s8":
+        known.append("8-bit weights (onnxruntime on an x86 CPU without VNNI: session.x64quantprecision = 1)")
     if floats := metadata(exported.content).get(FLOATS) if next(iter(exported.files)).endswith(".onnx") else None:
         known.append(f"layers in float: {', '.join(floats.splitlines())}")
     return ", ".join(known)

@@ -26,6 +26,7 @@ class EthosU(Runtime):
     estimate = True
     precisions = ("int8",)
     int8_form = "u8s8"
+    own_format = {"int8": "ethos-u"}
     mixed = False
     Options = VelaOptions
     incidental = frozenset(VelaOptions.model_fields)

@@ -17,6 +17,7 @@ class Litert(Runtime):
     precisions = ("fp32", "int8")
     mixed = False
     int8_form = "u8s8"  # asymmetric: LiteRT's own int8, moved by 128 while converting
+    own_format = {"fp32": "litert", "int8": "litert-int8"}
 
     def identity(self) -> Mapping[str, str | int]:
         return {

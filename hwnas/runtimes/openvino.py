@@ -18,6 +18,7 @@ from hwnas.runtimes import Runtime, Session
 class Openvino(Runtime):
     measures = "one synchronous InferRequest.infer, input and output buffers bound before"
     precisions = ("fp32", "int8")
+    own_format = {"fp32": "openvino", "int8": "openvino-int8"}
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)

@@ -26,6 +26,7 @@ class Tensorrt(Runtime):
     measures = MEASURES
     precisions = ("fp32", "fp16", "int8")
     int8_form = "s8s8"
+    own_format = {"fp32": "tensorrt", "fp16": "tensorrt-fp16", "int8": "tensorrt-int8"}
     Options = TensorrtOptions
 
     def __init__(self, target: Target) -> None:

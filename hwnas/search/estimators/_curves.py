@@ -13,7 +13,7 @@ from hwnas.core.journal import Record
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Means
 from hwnas.search.estimators._scratch import fresh
-from hwnas.training.network import score, train_by_epoch
+from hwnas.training.network import Diverged, score, train_by_epoch
 
 
 class Point(NamedTuple):
@@ -66,7 +66,7 @@ class Curves:
                     known.append(point)
                     yield point
                 start = monotonic()
-        except GeneratorExit:
+        except (GeneratorExit, Diverged):
             path.unlink(missing_ok=True)  # nobody wants the rest
             raise
         path.unlink(missing_ok=True)

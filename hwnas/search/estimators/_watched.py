@@ -8,9 +8,11 @@ from pydantic import Field
 
 from hwnas.core.arch import Arch
 from hwnas.core.config import Settings
+from hwnas.core.progress import warn
 from hwnas.core.seeds import derive
 from hwnas.search.estimators import Estimator, Means
 from hwnas.search.estimators._curves import Curves, Point
+from hwnas.training.network import Diverged
 
 
 class WatchedSettings(Settings):
@@ -65,7 +67,11 @@ class Watched(Estimator):
             if self.stops(arch, curve):
                 points.close()
                 return self.estimate(arch, curve)
-            curve.append(next(points))
+            try:
+                curve.append(next(points))
+            except Diverged as error:  # some recurrent cells do: one of them is no reason to end a search
+                warn(f"{error.what}; it counts as 0 % right")
+                return Judged(arch, len(curve), 0.0)
         points.close()
         return Judged(arch, len(curve), curve[-1].search)
 
