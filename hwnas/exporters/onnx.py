@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
+from typing import Any
 
 import numpy as np
 import onnx
@@ -64,7 +65,7 @@ def to_onnx(network: nn.Module, samples: Tensor, metadata: dict[str, str] | None
 @contextlib.contextmanager
 def _out_of_place(network: nn.Module):
     """The exporter takes half as long again over activations that overwrite their input; what it writes is the same."""
-    overwriting = [module for module in network.modules() if getattr(module, "inplace", False) is True]
+    overwriting: list[Any] = [module for module in network.modules() if getattr(module, "inplace", False) is True]
     for module in overwriting:
         module.inplace = False
     try:
