@@ -55,4 +55,4 @@ def cost(spec: OpSpec) -> tuple[tuple[int, ...], int, int]:
     return tuple(out.shape[1:]), parameters, counter.get_total_flops() // 2
 
 
-from hwnas.operators import basic, cell, darts, fbnet, mbconv, ofa, recurrent, shuffle, tfnas  # noqa: E402, F401  (they register themselves)
+from hwnas.operators import basic, cell, darts, fbnet, mbconv, ofa, recurrent, shuffle, tfnas, tree  # noqa: E402, F401  (they register themselves)

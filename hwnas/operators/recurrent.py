@@ -2,7 +2,6 @@
 
 The highway node of ENAS (arXiv:1802.03268, section 2.1) and DARTS (arXiv:1806.09055, section 3.2): of an input s,
     c = σ(s·W_c),   h = f(s·W_h),   s' = c ⊙ h + (1 − c) ⊙ s
-The nodes of NAS-RL's tree cell (arXiv:1611.01578, section 3.4): two vectors combined, then a function.
 LSTM (Hochreiter & Schmidhuber 1997) and GRU (Cho et al. 2014, arXiv:1406.1078) in the form of torch.nn.
 
 Weights are uniform in ±1/√hidden, as torch's recurrent layers have them. `keep`: [batch, hidden] of a variational
@@ -11,7 +10,7 @@ dropout (arXiv:1512.05287), the same for all steps of a window; None where nothi
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import add, mul
+from operator import add
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,6 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "identity": lambda h: h,
 }
-
-COMBINED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"add": add, "multiply": mul}
 
 
 def uniform(module: nn.Module, hidden: int) -> None:
@@ -133,42 +130,6 @@ def mean(nodes: Sequence[Tensor]) -> Tensor:
     return reduce(add, nodes) * (1 / len(nodes))
 
 
-class TreeLeaf(nn.Module):
-    """[word's vector, output] → [hidden]: f(W·word ∘ U·output), ∘ one of `COMBINED`."""
-
-    def __init__(self, size: int, hidden: int, combine: str, act: str) -> None:
-        super().__init__()
-        self.size, self.combine, self.act = size, combine, act
-        self.word = nn.Linear(size, hidden, bias=False)
-        self.output = nn.Linear(hidden, hidden, bias=False)
-        uniform(self, hidden)
-
-    def forward(self, x: Tensor) -> Tensor:
-        two = self.both(x[:, : self.size], x[:, self.size :], None)
-        return function(self.act)(combined(self.combine, *two))
-
-    def both(self, word: Tensor, output: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What is to be combined."""
-        return self.word(word), self.output(kept(output, keep))
-
-
-class TreeNode(nn.Module):
-    """Two vectors side by side, [batch, 2 · hidden] → [batch, hidden]. It has no weights."""
-
-    def __init__(self, hidden: int, combine: str, act: str) -> None:
-        super().__init__()
-        self.hidden, self.combine, self.act = hidden, combine, act
-
-    def forward(self, x: Tensor) -> Tensor:
-        return function(self.act)(combined(self.combine, x[:, : self.hidden], x[:, self.hidden :]))
-
-
-def combined(combine: str, a: Tensor, b: Tensor) -> Tensor:
-    if combine not in COMBINED:
-        raise BadInput(f"a tree's node does not combine by '{combine}'", f"known: {', '.join(COMBINED)}")
-    return COMBINED[combine](a, b)
-
-
 class Lstm(nn.Module):
     """[word's vector, output, memory] → [output, memory]."""
 
@@ -238,18 +199,6 @@ def rnn_node(input_shape: tuple[int, ...], *, act: str) -> nn.Module:
 def rnn_mean(input_shape: tuple[int, ...], *, nodes: int) -> nn.Module:
     """[nodes · hidden] → [hidden]."""
     return Mean(nodes, input_shape[0] // nodes)
-
-
-@operator("tree_leaf")
-def tree_leaf(input_shape: tuple[int, ...], *, hidden: int, combine: str, act: str) -> nn.Module:
-    """[size + hidden] → [hidden]."""
-    return TreeLeaf(input_shape[0] - hidden, hidden, combine, act)
-
-
-@operator("tree_node")
-def tree_node(input_shape: tuple[int, ...], *, combine: str, act: str) -> nn.Module:
-    """[2 · hidden] → [hidden]."""
-    return TreeNode(input_shape[0] // 2, combine, act)
 
 
 @operator("lstm")

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from hwnas.core.arch import Arch, Choice
 from hwnas.operators import build
 from hwnas.operators.opspec import OpSpec
-from hwnas.operators.recurrent import COMBINED, FUNCTIONS, TreeLeaf, combined
+from hwnas.operators.recurrent import FUNCTIONS
+from hwnas.operators.tree import COMBINED, TreeLeaf, combined
 from hwnas.spaces import Conditional, Gates, Space, Window
 from hwnas.spaces._gated import GatedSettings
 from hwnas.spaces._recurrent import Reader, RecurrentSettings, RecurrentSpace
