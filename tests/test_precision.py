@@ -132,6 +132,12 @@ def test_the_winner_comes_in_its_targets_own_format_and_costs_there_what_the_mea
         assert runtime.load_exported(*found[own].files.values()).time_ns() == measured
 
 
+def test_a_board_far_away_is_given_what_its_runtime_takes() -> None:
+    pytest.importorskip("ai_edge_litert")
+    there = open_runtime(Target(name="t", runtime="litert", precision="int8", host="ssh://nobody@127.0.0.1:1"))
+    assert (there.int8_form, there.mixed, there.own_format["int8"]) == ("u8s8", False, "litert-int8")
+
+
 def test_only_what_the_npu_itself_runs_has_weights_that_a_plain_cpu_cuts_off(
     tiny_space, config: RunConfig, data: Data, trained, tmp_path: Path
 ) -> None:

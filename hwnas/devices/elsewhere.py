@@ -27,7 +27,8 @@ class Elsewhere(Runtime):
         if plugin.estimate:
             raise BadInput(f"{target.runtime} estimates on this machine; target '{target.name}' needs no host")
         here: Runtime = plugin(target.model_copy(update={"host": "", "options": {}, "provider": ""}))
-        self.measures, self.precisions, self.int8_form = here.measures, here.precisions, here.int8_form
+        self.measures, self.precisions, self.own_format = here.measures, here.precisions, here.own_format
+        self.int8_form, self.mixed = here.int8_form, here.mixed
         super().__init__(target)
 
     def portable(self, model: bytes) -> bytes:

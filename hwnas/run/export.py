@@ -82,9 +82,12 @@ def export_all(
 
 
 def _own(runtime: Runtime) -> list[str]:
-    """The exporter of the target's own file format: none where its package is not here, as for a board far away."""
-    name = runtime.own_format.get(runtime.target.precision)
-    return [plugin.name for plugin in catalogue("exporters") if plugin.available and plugin.name == name]
+    """The exporter of the target's own file format: none where its package is not here, or where a compiler of this
+    machine would write it for this machine instead."""
+    target = runtime.target
+    name = runtime.own_format.get(target.precision)
+    found = [plugin.name for plugin in catalogue("exporters") if plugin.available and plugin.name == name]
+    return [name for name in found if not target.host or load("exporters", name).recompiled is Exporter.recompiled]
 
 
 def _int8_form(runtime: Runtime, name: str) -> Int8Form:

@@ -49,9 +49,9 @@ class Runtime(ABC):
     """All that it runs; an object may run fewer, as its provider does."""
     int8_form: Int8Form = "u8s7"
     """The form of int8 that is fast and right there; only where `precisions` holds int8."""
-    own_format: ClassVar[Mapping[Precision, str]] = {}
+    own_format: Mapping[Precision, str] = {}
     """By precision, the exporter of its own file format: in every bundle for it, beside ONNX."""
-    mixed: ClassVar[bool] = True
+    mixed: bool = True
     """Whether an int8 network may hold layers in float."""
     Options: ClassVar[type[Settings]] = NoSettings
     """What a profile may say under `options`."""
