@@ -78,7 +78,7 @@ def fill(options: argparse.Namespace, formats: list[str]) -> list[dict[str, Any]
     lines = options.out.read_text().splitlines() if options.out.exists() else []
     records = {(r["space"], r["number"]): r for r in map(json.loads, lines)}
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    wanted = [(name, number) for name in options.spaces for number in range(options.networks)]
+    wanted = [(name, number) for name in options.spaces for number in range(options.first, options.networks)]
     with Progress("export", len(wanted), done=len(records.keys() & set(wanted))) as progress:
         for name, number in wanted:
             if (name, number) in records:
@@ -118,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spaces", nargs="+", choices=SPACES, default=list(SPACES))
     parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="leave out those before this number")
     parser.add_argument("--out", type=Path, default=Path("runs/export_many.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
