@@ -76,7 +76,7 @@ def main() -> None:
         print(_known_cells(config, model, widths))
         return
     named = [Job(kind, seed, width) for kind, width in widths.items() for seed in range(options.seeds)]
-    named += [Job("reference", 0)]
+    named += [Job("reference", 0)]  # one seed: it sets the budget; the gated cells are what is compared with
     jobs = named + [Job(strategy, seed) for seed in range(options.seeds) for strategy in options.strategies]
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         for done in as_completed([pool.submit(_work, options, job) for job in jobs]):

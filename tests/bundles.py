@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from hwnas.core.files import sha256
-from hwnas.core.plugins import load
 from hwnas.core.target import Target
 from hwnas.deploy.bundle import Contents, write_bundle
 from hwnas.deploy.card import Card
@@ -21,6 +20,7 @@ from hwnas.devices import open_runtime
 from hwnas.exporters import DEPLOYED
 from hwnas.exporters.onnx import to_onnx
 from hwnas.latency.fingerprint import fingerprint
+from hwnas.run.formats import exporter_for
 from hwnas.spaces.mobile import Mobile, MobileSettings
 from hwnas.testing.space import perturbed
 
@@ -50,7 +50,7 @@ def write(
     exact = to_onnx(network, samples.inputs, PREPROCESSING.metadata(class_names))
     formats = {}
     for name in dict.fromkeys([DEPLOYED[target.precision], "onnx", *exporters]):
-        exporter = load("exporters", name)(runtime.int8_form, target, runtime.mixed)
+        exporter = exporter_for(name, runtime)
         files = exporter.convert(exact, samples.inputs.numpy())
         formats[name] = dict(zip((exporter.filename, *exporter.companions), files, strict=True))
     facts = {

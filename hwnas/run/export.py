@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hwnas.core.errors import Unavailable
-from hwnas.core.plugins import catalogue, load
+from hwnas.core.plugins import load
 from hwnas.core.progress import say
 from hwnas.core.target import Target
 from hwnas.deploy.interface import interface_of
@@ -15,10 +15,10 @@ from hwnas.deploy.parity import compare_session, require_parity
 from hwnas.deploy.samples import corner_cases, logits_of
 from hwnas.devices import open_runtime
 from hwnas.exporters import DEPLOYED, Exporter
-from hwnas.formats import Int8Form
 from hwnas.run.config import RunConfig
+from hwnas.run.formats import exporter_for, own_format
 from hwnas.run.networks import Network
-from hwnas.runtimes import Runtime, Session
+from hwnas.runtimes import Session
 from hwnas.training.data import Data
 
 CALIBRATION = 256
@@ -61,14 +61,14 @@ def export_all(
     about = {"hwnas.space": config.space.name, "hwnas.target": config.target.name}
     exported: dict[str, Formats] = {}
     for network in networks:
-        names = [deployed, *_own(runtime), "onnx", *config.exporters] if network.role == "winner" else [deployed]
+        names = [deployed, *own_format(runtime), "onnx", *config.exporters] if network.role == "winner" else [deployed]
         module = modules[network.role].cpu().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         inputs = network.space.seen(module, data.train.spread(CALIBRATION)).contiguous()
         interface = interface_of(data, tuple(inputs.shape[1:]))
         told = about | interface.metadata(data.class_names)
         exported[network.role] = {}
         for name in dict.fromkeys(names):
-            exporter = load("exporters", name)(_int8_form(runtime, name), config.target, runtime.mixed)
+            exporter = exporter_for(name, runtime)
             files = _written(exporter, module, inputs, told, folder / network.role)
             try:
                 session = runtime.load(files[exporter.filename]) if name == deployed else _opened(exporter, files)
@@ -79,21 +79,6 @@ def export_all(
             difference = _checked(exporter, session, module, inputs[: interface.count])
             exported[network.role][name] = Exported(files, difference)
     return exported
-
-
-def _own(runtime: Runtime) -> list[str]:
-    """The exporter of the target's own file format: none where its package is not here, or where a compiler of this
-    machine would write it for this machine instead."""
-    target = runtime.target
-    name = runtime.own_format.get(target.precision)
-    found = [plugin.name for plugin in catalogue("exporters") if plugin.available and plugin.name == name]
-    return [name for name in found if not target.host or load("exporters", name).recompiled is Exporter.recompiled]
-
-
-def _int8_form(runtime: Runtime, name: str) -> Int8Form:
-    """What the target runs is in the target's form; any other file may be read by a CPU without VNNI."""
-    elsewhere = name != DEPLOYED[runtime.target.precision] and runtime.int8_form == "u8s8"
-    return "u8s7" if elsewhere else runtime.int8_form
 
 
 def _written(

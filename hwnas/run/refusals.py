@@ -14,6 +14,7 @@ from hwnas.exporters.onnx import Onnx
 from hwnas.latency.graphs import exact_graph
 from hwnas.operators.opspec import OpSpec
 from hwnas.run.config import RunConfig
+from hwnas.run.formats import exporter_for
 from hwnas.spaces import Space
 
 _SIZES = ("out", "classes", "in", "width", "hidden")
@@ -44,8 +45,7 @@ def require_exportable(space: Space, exporters: Sequence[str], target: Target) -
     kinds = kinds_of(space) if others else []
     with Progress("operators that every format holds", len(others) * len(kinds)) as progress:
         for name in others:
-            runtime = open_runtime(target)
-            exporter = load("exporters", name)(runtime.int8_form, target, runtime.mixed)
+            exporter = exporter_for(name, open_runtime(target))
             for spec in kinds:
                 samples = np.random.default_rng(0).standard_normal((2, *spec.input_shape), dtype=np.float32)
                 try:

@@ -21,9 +21,8 @@ from hwnas.operators.opspec import OpSpec
 from hwnas.operators.recurrent import FUNCTIONS, HighwayNode, InputNode, highway, kept, mean
 from hwnas.spaces import Conditional, Gates, Space, Window
 from hwnas.spaces._chain import weigh
-from hwnas.spaces._gated import GatedSettings
 from hwnas.spaces._recurrent import Reader, RecurrentSettings, RecurrentSpace
-from hwnas.spaces.lstm import Lstm
+from hwnas.spaces.lstm import lstms_like
 
 DARTS_1 = "relu0 relu1 tanh2 relu3 relu4 identity1 relu5 relu1"
 DARTS_2 = "sigmoid0 relu1 relu1 identity1 tanh2 sigmoid5 tanh3 relu5"
@@ -138,9 +137,7 @@ class RnnCell(RecurrentSpace):
 
     def baseline(self) -> Space:
         """LSTMs, by their width."""
-        s = self.settings
-        own = {key: getattr(s, key) for key in RecurrentSettings.model_fields}
-        return Lstm(GatedSettings(**own), 0, self.classes)
+        return lstms_like(self.settings, self.classes)
 
 
 class Cell(nn.Module):

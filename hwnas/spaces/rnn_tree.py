@@ -20,9 +20,8 @@ from hwnas.operators.opspec import OpSpec
 from hwnas.operators.recurrent import FUNCTIONS
 from hwnas.operators.tree import COMBINED, TreeLeaf, combined
 from hwnas.spaces import Conditional, Gates, Space, Window
-from hwnas.spaces._gated import GatedSettings
 from hwnas.spaces._recurrent import Reader, RecurrentSettings, RecurrentSpace
-from hwnas.spaces.lstm import Lstm
+from hwnas.spaces.lstm import lstms_like
 
 
 class RnnTreeSettings(RecurrentSettings):
@@ -120,8 +119,7 @@ class RnnTree(RecurrentSpace):
 
     def baseline(self) -> Space:
         """LSTMs, by their width."""
-        own = {key: getattr(self.settings, key) for key in RecurrentSettings.model_fields}
-        return Lstm(GatedSettings(**own), 0, self.classes)
+        return lstms_like(self.settings, self.classes)
 
 
 class TreeCell(nn.Module):
