@@ -22,7 +22,7 @@ from hwnas.spaces import Space
 RIVALS = ("reference", "reference_scaled", "random")
 
 
-def finished(flags: dict[str, Any], file: Path, data_dir: Path | None, out: Path) -> tuple[Space, Result]:
+def finished(flags: dict[str, Any], file: Path | None, data_dir: Path | None, out: Path) -> tuple[Space, Result]:
     """An ordinary run, with its page. `file`: its configuration, which `flags` override."""
     data = {"data": {"dir": str(data_dir)}} if data_dir else {}
     with hwnas.Run(hwnas.resolve(flags | data, file), out) as run:
