@@ -134,6 +134,21 @@ def test_nothing_but_failures_ends_the_search(tmp_path: Path) -> None:
     with pytest.raises(HwnasError, match="5 trials in a row failed, the last: no CUDA device") as refused:
         search("random", tmp_path, Broken(2, 0))
     assert "logs/trial-4.log" in refused.value.mend
+    # The fault is mended, and the same command finds a search of which nothing was lost and nothing spoiled.
+    found = search("random", tmp_path, OnPaper(2, 0))
+    fresh = search("random", tmp_path / "fresh", OnPaper(2, 0))
+    assert found == fresh and digest(tmp_path) == digest(tmp_path / "fresh")
+
+
+def test_failures_at_the_end_are_recorded(tmp_path: Path) -> None:
+    class Ending(OnPaper):
+        def next(self) -> tuple[Question, Verdict]:
+            question, verdict = super().next()
+            return question, verdict if question.number < 27 else Verdict(0.0, 0.0, "killed", "logs/x.log")
+
+    assert len(search("random", tmp_path, Ending(1, 0)).trials) == 27
+    records = list(Journal(tmp_path / "journal.jsonl").of("trial"))
+    assert ["failed" in record for record in records] == [False] * 27 + [True] * 3
 
 
 def test_another_search_s_journal_is_refused(tmp_path: Path) -> None:

@@ -151,11 +151,12 @@ def curved(seed: int):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("momentum", [False, True])
-def test_second_order_is_the_gradient_through_one_unrolled_step(seed: int, momentum: bool) -> None:
-    """Against autograd through w' = w − ξ(m·momentum + ∇w L_train + decay·w) as a function of α."""
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_second_order_is_the_gradient_through_one_unrolled_step(seed: int, momentum: bool, nesterov: bool) -> None:
+    """Against autograd through w' as a function of α; and w' itself against a step of the weights' optimizer."""
     weights, loss_on = curved(seed)
     strategy = on_paper("darts", seed, order=2)
-    sgd = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
+    sgd = {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "nesterov": nesterov}
     asked = loss_of(partial(loss_on, 1, weights), partial(loss_on, 0, weights), weights=weights, **sgd)
     if momentum:
         for weight in weights:
@@ -166,14 +167,21 @@ def test_second_order_is_the_gradient_through_one_unrolled_step(seed: int, momen
 
     gates = strategy.relaxed()
     gradients = torch.autograd.grad(loss_on(0, weights, gates), weights, create_graph=True)
-    buffer = 0.9 * 0.1 if momentum else 0.0
-    ahead = [w - 0.05 * (g + 0.01 * w + buffer) for w, g in zip(weights, gradients, strict=True)]
+    ahead = []
+    for w, g in zip(weights, gradients, strict=True):
+        moved = g + 0.01 * w + (0.9 * 0.1 if momentum else 0.0)
+        ahead.append(w - 0.05 * (g + 0.01 * w + 0.9 * moved if nesterov else moved))
     exact = torch.autograd.grad(strategy.total(loss_on(1, ahead, gates)), strategy.logits.alpha)[0]
     first_order = torch.autograd.grad(
         strategy.total(loss_on(1, [w.detach() for w in ahead], strategy.relaxed())), strategy.logits.alpha
     )[0]
     error, correction = (ours - exact).norm(), (first_order - exact).norm()
     assert error < 1e-3 * exact.norm() and error < 0.01 * correction, "not the second-order term"
+
+    for weight, gradient in zip(weights, gradients, strict=True):
+        weight.grad = gradient.detach()
+    asked.optimizer.step()
+    assert all(torch.allclose(w, there, rtol=1e-12) for w, there in zip(weights, ahead, strict=True))
 
 
 def test_first_order_darts_is_the_gradient_at_the_weights_as_they_are() -> None:
@@ -222,6 +230,20 @@ def test_fbnet_learns_in_the_last_part_of_an_epoch() -> None:
     assert np.flatnonzero(learned).tolist() == [14, 15, 22, 23], (
         "of three epochs of eight steps, the first being warm-up"
     )
+
+
+@pytest.mark.parametrize("steps", range(1, 13))
+def test_fbnet_learns_however_few_steps_an_epoch_has(steps: int) -> None:
+    strategy = on_paper("fbnet", warmup=0.0)
+    loss, _ = weighted(0)
+    learned = []
+    for step in range(9 * steps):
+        before = strategy.logits.alpha.detach().clone()
+        strategy.update(loss_of(loss), step // steps + step % steps / steps, seeded(step))
+        learned.append(not torch.equal(before, strategy.logits.alpha.detach()))
+    each = np.array(learned).reshape(9, steps)[1:]  # how long a step is is known from the second on
+    last = max(1, -(-steps // 5))
+    assert (each.sum(1) == each.sum(1)[0]).all() and 1 <= each.sum(1)[0] <= last and each[:, -1].all()
 
 
 def test_the_latency_loss_of_fbnet_is_the_papers_but_for_a_factor() -> None:

@@ -58,6 +58,9 @@ def test_it_starts_from_the_fastest_network() -> None:
     strategy = evolution(task)
     assert strategy.ask() == task.cheapest
     assert strategy.upbringing() == Upbringing(0, None, 1.0)
+    assert strategy.outstanding(4) == 0, "it is trained once, whatever the number of workers"
+    strategy.tell(Trial(task.cheapest, 0.5, 1.0, 1.0))
+    assert strategy.outstanding(4) == 3
 
 
 def test_of_two_the_worse_dies_and_the_better_reproduces() -> None:

@@ -99,3 +99,16 @@ def test_it_finds_more_of_the_front_than_random_search() -> None:
     assert len({trial.arch for trial in found}) == len(found)
     missed = [area(everything) - area(trials) for trials in (found, drawn)]
     assert missed[0] < 0.06 * area(everything) and missed[0] < 0.6 * missed[1]
+
+
+def test_a_failed_network_has_no_children() -> None:
+    """Failed ones have no accuracy, but the latency of what they are: the fastest would be on the front for ever."""
+    widths = [4] * 6
+    problem = paper_problem(PaperSpace(widths, one_operator_an_option(widths)), prices(24, 1), 0.3)
+    strategy = Nsga2(problem, Nsga2Settings(trials=8, population=4))
+    failing = [strategy.ask() for _ in range(4)]
+    for arch in failing[:-1]:
+        strategy.tell(problem.trial(arch, 0.0, "its worker was killed by SIGKILL"))
+    strategy.tell(problem.trial(failing[-1], 0.5))
+    strategy.ask()
+    assert [trial.arch for trial in strategy.parents] == failing[-1:]

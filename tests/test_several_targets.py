@@ -19,6 +19,7 @@ from hwnas.latency.tabular import TabularLatency
 from hwnas.run.config import resolve
 from hwnas.search.on_target import OnTarget
 from hwnas.search.problem import Problem
+from hwnas.search.strategies.enas import Enas, EnasSettings
 from hwnas.search.trial import Trial, pareto
 from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_problem, paper_table, prices
 
@@ -110,6 +111,18 @@ def test_the_soft_term_follows_the_worst_target() -> None:
     problem.expected_ms([p, p]).backward()
     ratio = problem.limit_ms / problem.others[0].limit_ms
     assert p.grad is not None and torch.allclose(p.grad, ratio * torch.tensor([40.0, 20.0], dtype=torch.float64))
+
+
+def test_enas_tells_of_the_target_nearest_to_its_budget() -> None:
+    space = PaperSpace([2, 2], one_operator_an_option([2, 2]))
+    first = LatencyModel(space, paper_table(space, [1.0, 2.0, 1.0, 2.0]))
+    second = LatencyModel(space, paper_table(space, [20.0, 10.0, 20.0, 10.0]))
+    told = []
+    for budget_ms in (20.0, 1e9):
+        problem = Problem(space, first, 4.0, 0, others=(OnTarget(second, budget_ms),))
+        facts = Enas(problem, EnasSettings(), epochs=1).facts()
+        told.append(facts["expected"] / facts["limit"])
+    assert told[0] > 1 > told[1], "the second target's excess, then what the first has left"
 
 
 def test_the_front_is_across_targets() -> None:

@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from math import sqrt
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hwnas.core.arch import Arch
+from hwnas.search.driver import candidates
+from hwnas.search.problem import Problem
 from hwnas.search.trial import Trial, pareto, shortlist
+from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_problem, prices
 
 TRIALS = st.lists(
     st.builds(
@@ -47,3 +52,16 @@ def test_no_trial_beats_one_of_the_front(trials: list[Trial]) -> None:
     for member in front:
         assert not any(t.predicted_ms <= member.predicted_ms and t.accuracy > member.accuracy for t in trials)
     assert max(t.accuracy for t in trials) == front[-1].accuracy
+
+
+def test_where_nothing_is_proposed_the_cheapest_network_is() -> None:
+    """As where latency is no sum, and the sum that stands in for it promises too much."""
+
+    class Mistaken(Problem):
+        def project(self, scores: list[np.ndarray], count: int) -> list[Arch]:
+            return []
+
+    space = PaperSpace([3, 3], one_operator_an_option([3, 3]))
+    whole = paper_problem(space, prices(6, 1), 0.5)
+    problem = Mistaken(space, whole.latency, whole.budget_ms, 0)
+    assert candidates(problem, [np.zeros(3), np.zeros(3)]) == [whole.cheapest]

@@ -37,8 +37,11 @@ class Additive:
         return on
 
     def sum(self, arch: Arch) -> float:
-        on = zip(self.values, self.switched(arch), strict=True)
-        return float(self.constant + sum(value for value, switched in on if switched))
+        # Added up as by `sum_many`, to the last bit: else a network on the limit is within it for one of the two alone.
+        total = self.constant + self._always
+        for choices, lookup in self._lookups:
+            total += float(lookup[tuple(arch[choice] for choice in choices)])
+        return total
 
     def sum_many(self, archs: np.ndarray) -> np.ndarray:
         """`archs`: [n, choices] integers → [n]."""

@@ -6,6 +6,7 @@ search, and where the strategy needs what it asks for, or never listens, any num
 """
 
 from collections import deque
+from typing import Any
 
 from hwnas.core.errors import BadInput, HwnasError
 from hwnas.core.journal import Journal
@@ -62,7 +63,9 @@ class _Search:
         self.verdicts: dict[int, Verdict] = {}
         """Of those: what came before its turn."""
         self.trials: list[Trial] = []
-        self.best, self.failures = 0.0, 0
+        self.best = 0.0
+        self.failures: list[dict[str, Any]] = []
+        """In a row, not in the journal yet."""
 
     def run(self) -> list[Trial]:
         total, label = self.strategy.trials, f"search: {type(self.strategy).__name__.lower()} trials"
@@ -73,6 +76,7 @@ class _Search:
                 self._ask(number)
             while self.asked:
                 self._tell()
+        self._write_failures()
         return self.trials
 
     def _due(self, number: int) -> int:
@@ -111,18 +115,27 @@ class _Search:
         while question.number not in self.verdicts:
             answered, verdict = self.judges.next()
             self.verdicts[answered.number] = verdict
-            if answered is not question:
+            if answered is not question and not verdict.failed:
                 self._keep(answered, verdict)
         verdict = self.verdicts.pop(question.number)
         trial = self.problem.trial(question.arch, verdict.accuracy, verdict.failed)
-        log = {"log": verdict.log} if verdict.failed else {}
-        self.journal.append(self.kind, **trial.facts(), **question.facts(), **log, spent_seconds=verdict.seconds)
-        self.failures = self.failures + 1 if verdict.failed else 0
-        if self.failures == _HOPELESS:
+        facts = trial.facts() | question.facts() | {"spent_seconds": verdict.seconds}
+        if not verdict.failed:
+            self._write_failures()
+            self.journal.append(self.kind, **facts)
+            return trial
+        # Held back until a success: the same command asks again for what failed by a fault that has been mended.
+        self.failures.append(facts | {"log": verdict.log})
+        if len(self.failures) == _HOPELESS:
             raise HwnasError(
                 f"{_HOPELESS} trials in a row failed, the last: {verdict.failed}", f"see {verdict.log} of the run"
             )
         return trial
+
+    def _write_failures(self) -> None:
+        for facts in self.failures:
+            self.journal.append(self.kind, **facts)
+        self.failures.clear()
 
     def _keep(self, question: Question, verdict: Verdict) -> None:
         """A kill before its turn must not cost it."""

@@ -56,7 +56,8 @@ def candidates(problem: Problem, scores: list[np.ndarray]) -> list[Arch]:
     for refund in REFUNDS:
         shifted = [s + refund * unit * c for s, c in zip(scores, costs, strict=True)]
         found |= dict.fromkeys(problem.project(shifted, PER_REFUND))
-    return list(found)
+    # Where latency is no sum, all that the sum proposes may turn out too slow.
+    return list(found) or [problem.cheapest]
 
 
 def _judge(problem: Problem, arch: Arch, accuracy: Callable[[Arch], float], journal: Journal, kind: str) -> Trial:

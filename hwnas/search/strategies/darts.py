@@ -5,14 +5,15 @@ Weight step: descend ∇w L_train(w, α). Architecture step, on the search split
     order 2    ∇α L_val(w', α) − ξ ∇²αw L_train(w, α) · ∇w' L_val(w', α)        w' one weight step ahead  (eq. 7)
 the product of which is a finite difference, v being ∇w' L_val(w', α), w± = w ± εv and ε = 0.01/‖v‖₂:
     (∇α L_train(w+, α) − ∇α L_train(w−, α)) / 2ε                                                           (eq. 8)
-As in the authors' code, w' = w − ξ(m·momentum + ∇w L_train + decay·w), by the weights' optimizer.
+As in the authors' code, w' is a step of the weights' own optimizer: with d = ∇w L_train + decay·w and momentum m,
+w' = w − ξ(d + μ·m), or where that is Nesterov's (our recipes' is) w' = w − ξ(d + μ·(d + μ·m)), and eq. 7 has ξ(1 + μ).
 
-Deviations: α is learned after a weight step, not before it, and w' is one more step on the same batch; batch norms keep
-their learned scale, which a standalone network has, where the paper switches it off for the search (as does
-benchmarks/weight_sharing.py); the latency term and the exact projection onto the budget are ours (DARTS has no budget,
-and takes per choice the most probable option). The paper: 50 epochs, rate 3e-4; ours are tens of epochs of fewer steps,
-so the rate is higher. It tends to collapse to operators without weights (`collapse.py` tells), and holds every
-option's activations at once.
+Deviations: α is learned after a weight step, not before it, and w' is one more step on the same batch, never clipped;
+batch norms keep their learned scale, which a standalone network has, where the paper switches it off for the search (as
+does benchmarks/weight_sharing.py); the latency term and the exact projection onto the budget are ours (DARTS has no
+budget, and takes per choice the most probable option). The paper: 50 epochs, rate 3e-4; ours are tens of epochs of
+fewer steps, so the rate is higher. It tends to collapse to operators without weights (`collapse.py` tells), and holds
+every option's activations at once.
 """
 
 from collections.abc import Sequence
@@ -67,7 +68,9 @@ class Darts(Factorised):
     def unrolled(self, loss_of: LossOf) -> Tensor:
         """[choices, most options]: eq. 7. The weights are afterwards as they were."""
         alpha, weights = self.logits.alpha, [weight for weight, _ in _weights(loss_of.optimizer)]
-        xi = loss_of.optimizer.param_groups[0]["lr"]
+        group = loss_of.optimizer.param_groups[0]
+        xi = group["lr"]
+        reach = xi * (1 + group["momentum"] * group["nesterov"])  # −∂w'/∂(∇w L_train)
         here = [weight.detach().clone() for weight in weights]
 
         _set(weights, _along(here, _next_step(loss_of, self.relaxed()), -xi))
@@ -82,7 +85,7 @@ class Darts(Factorised):
             _set(weights, values)
             slopes.append(torch.autograd.grad(loss_of.again(self.relaxed()), alpha, materialize_grads=True)[0])
         _set(weights, here)
-        return direct - xi * (slopes[0] - slopes[1]) / (2 * epsilon)
+        return direct - reach * (slopes[0] - slopes[1]) / (2 * epsilon)
 
 
 def _weights(optimizer: torch.optim.SGD) -> list[tuple[Tensor, dict[str, Any]]]:
@@ -91,7 +94,7 @@ def _weights(optimizer: torch.optim.SGD) -> list[tuple[Tensor, dict[str, Any]]]:
 
 
 def _next_step(loss_of: LossOf, gates: Gates) -> list[Tensor]:
-    """m·momentum + ∇w L_train + decay·w, for each of the weights."""
+    """What the optimizer would take from each of the weights, over its rate."""
     trained = _weights(loss_of.optimizer)
     gradients = torch.autograd.grad(loss_of.again(gates), [weight for weight, _ in trained], materialize_grads=True)
     loss_of.averaged(gradients)
@@ -99,7 +102,8 @@ def _next_step(loss_of: LossOf, gates: Gates) -> list[Tensor]:
     for gradient, (weight, group) in zip(gradients, trained, strict=True):
         step = gradient + group["weight_decay"] * weight.detach()
         momentum = loss_of.optimizer.state.get(weight, {}).get("momentum_buffer")
-        steps.append(step if momentum is None else step + group["momentum"] * momentum)
+        moved = step if momentum is None else step + group["momentum"] * momentum
+        steps.append(step + group["momentum"] * moved if group["nesterov"] else moved)
     return steps
 
 

@@ -4,10 +4,10 @@ A Gaussian process (`gaussian_process.py`) predicts z = −log(best accuracy so 
 says of its networks (`Space.features`): the logarithm looks closely at the best, where the choice falls, and hardly at
 the rest. The next query is the feasible network of the largest expected improvement
     E[max(0, z − z_best)] = σ·(u·Φ(u) + φ(u)),    u = (μ − z_best)/σ      (Jones et al. 1998; BANANAS, arXiv:1910.11858)
-- over EVERY feasible network where the space has at most `exhaustive` of them: no inner search, no mutation to miss it;
+- over EVERY feasible network where the space has at most `exhaustive` and latency is quickly told: no inner search;
 - else over a pool: the exact integer-program optima of a linear fit under the budget, mutants of the best, samples.
-Of networks that compute the same (`Space.function`) one is judged, the one predicted fastest. What several workers have
-not answered yet is not asked again, and else unknown.
+Of networks that compute the same (`Space.function`) one is judged; where all are compared, the one predicted fastest.
+What several workers have not answered yet is not asked again, and else unknown.
 
 Measured (docs/results/nasbench201.md): the optimum of NAS-Bench-201 in 28 queries on average, where local search takes
 129; 102 when it sees nothing but one-hot options. Its settings were chosen on that column.

@@ -71,7 +71,7 @@ class LargeScaleEvolution(Proposer):
         return self.settings.trials
 
     def outstanding(self, workers: int) -> int:
-        return workers - 1
+        return workers - 1 if self.alive else 0  # the trivial start is trained once
 
     def ask(self) -> Arch:
         number = self.asked.number + 1

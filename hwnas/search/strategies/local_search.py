@@ -3,7 +3,7 @@
     from a random network:  judge all neighbours (one choice changed);  move to the best of them while it is better
 
 and from another random network where none is. The published algorithm stops there; given more trials, it starts again.
-Deviations: neighbours over the budget are no neighbours; no network is judged twice while there are others.
+Deviations: neighbours over the budget are no neighbours; a network is judged twice only where 100 draws bring no other.
 
 Measured (docs/results/nasbench201.md): the optimum of NAS-Bench-201 in 129 queries on average; published 127.
 """

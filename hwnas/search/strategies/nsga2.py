@@ -64,7 +64,8 @@ class Nsga2(Proposer):
         return self.queue.pop(0)
 
     def tell(self, trial: Trial) -> None:
-        self.children.append(trial)
+        if not trial.failed:  # it would pass for a fast network, and stay on the front
+            self.children.append(trial)
 
     def survivors(self, trials: list[Trial]) -> list[Trial]:
         """The next population, in the order of the crowded comparison."""

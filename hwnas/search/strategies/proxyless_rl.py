@@ -3,9 +3,9 @@
 Weight step: one path sampled from p = softmax(α). Architecture step, on the search split: sample M networks, with
 reward R and a moving baseline b,
     ∇α J ≈ 1/M · Σ_m (R(N_m) − b) · ∇α log p(N_m).
-Reward: accuracy · (target/latency)^0.1 in the paper; accuracy is replaced by exp(−cross-entropy), the geometric mean of
-the probability given to the right class, which one batch estimates with less noise. By default the latency enters as a
-learned multiplier instead: R = exp(−CE) − μ·(latency/target − 1).
+Reward: accuracy · (target/latency)^0.1 in the paper; accuracy is replaced by exp(−loss), which one batch estimates with
+less noise: but for the recipe's label smoothing the geometric mean of the right class's probability. By default the
+latency enters as a learned multiplier instead: R = exp(−loss) − μ·(latency/target − 1).
 """
 
 from typing import Literal

@@ -3,9 +3,10 @@
 The supernet is trained on uniformly sampled single paths (the `shared-weights` estimator does that, or draws them in
 another way: `estimator.paths`); then an evolution scores architectures by their inherited weights, batch-norm
 statistics re-estimated for each (section 3.4). Every generation: keep the `parents` best so far; half of the children
-are mutants (each choice redrawn with `mutation`), half crossovers. All respect the latency budget as a HARD constraint.
-The paper: population 50, 20 generations, 10 parents, mutation 0.1. Deviation: a child over the budget is repaired by
-making random choices cheaper, where the authors redraw it up to ten times and then fall back to random architectures.
+are mutants (each choice redrawn with `mutation`, one at least), half crossovers. All respect the latency budget as a
+HARD constraint. The paper: population 50, 20 generations, 10 parents, mutation 0.1. Deviation: a child over the budget
+is repaired by making random choices cheaper, where the authors redraw it up to ten times and then fall back to random
+architectures.
 """
 
 from pydantic import Field
