@@ -15,11 +15,13 @@ from proxyless_lut import proxyless_yaml
 
 from hwnas.core.arch import Arch
 from hwnas.core.errors import Infeasible
+from hwnas.latency.model import LatencyModel
 from hwnas.operators.opspec import OpSpec
 from hwnas.search.bounds import Bounds, Limit
 from hwnas.search.problem import Problem
+from hwnas.spaces import every_arch
 from hwnas.spaces.mobile import Mobile, MobileSettings
-from hwnas.testing.paper import PaperSpace, paper_problem, prices
+from hwnas.testing.paper import PaperSpace, one_operator_an_option, paper_problem, paper_table, prices
 
 GAP = 1e-5
 
@@ -110,6 +112,18 @@ def test_an_impossible_bound_names_the_range_that_is_reached(case: Case, macs: f
         within[name] = value
     reached = [case.problem.latency.predict_p95(arch) for arch in case.within(most)]
     assert f"it reaches {min(reached):.4g} to {max(reached):.4g} ms" in caught.value.what
+
+
+def test_where_only_noise_stands_between_space_and_budget_another_profile_is_advised() -> None:
+    rng = np.random.default_rng(0)
+    space = PaperSpace([3, 3, 3], one_operator_an_option([3, 3, 3]))
+    noisy = paper_table(space, prices(9, 1), lambda total, number: total * rng.uniform(0.7, 1.3))
+    latency = LatencyModel(space, noisy)
+    fastest_ms = min(latency.predict(arch) for arch in map(tuple, every_arch(space).tolist()))
+    for factor, advised in ((1.05, True), (0.9, False)):
+        with pytest.raises(Infeasible) as caught:
+            Problem(space, latency, factor * fastest_ms, 0).check_feasible()
+        assert ("profile --target paper --fresh" in caught.value.mend) == advised
 
 
 @settings(max_examples=30, deadline=None)
