@@ -52,6 +52,7 @@ def run(pair: Pair, values: dict[str, Any], options: argparse.Namespace) -> Resu
         "space": {"name": pair.space} | values["spaces"][pair.space],
         "strategy": {"name": pair.strategy} | {k: v for k, v in own["strategy"].items() if k in known},
         "search": common["search"] | own["search"],
+        "budget": values["budgets"].get(pair.space, common["budget"]),
         "seed": options.seed,
     }
     return finished(flags, None, None, options.out / pair.space / pair.strategy)[1]
