@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from hwnas.core.progress import be_quiet
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY = {
@@ -73,6 +75,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         outcome = hwnas("run", "--config", "tiny.yaml", "--out", "run", "--json")
     assert outcome.code == 0, outcome.stderr
     return folder
+
+
+@pytest.fixture(autouse=True)
+def loud() -> None:
+    """A command of an earlier test may have been told to be quiet."""
+    be_quiet(False)
 
 
 @pytest.fixture
