@@ -68,8 +68,11 @@ def cell(result: Result | str | None) -> str:
 
 def reference(results: list[Result]) -> str:
     """Its accuracy, mean over the runs; all of a space train it alike."""
-    found = [r.reference for r in results if r.reference and r.reference.accuracy is not None]
-    return f"{100 * sum(r.accuracy or 0 for r in found) / len(found):.1f}" if found else "–"
+    accuracies = []
+    for result in results:
+        assert result.reference is not None and result.reference.accuracy is not None
+        accuracies.append(result.reference.accuracy)
+    return f"{100 * sum(accuracies) / len(accuracies):.1f}" if accuracies else "–"
 
 
 def print_table(found: dict[Pair, Result | str]) -> None:
@@ -82,8 +85,9 @@ def print_table(found: dict[Pair, Result | str]) -> None:
     print(f"| *reference* | {' | '.join(reference(runs[space]) for space in spaces)} |")
     done = [result for results in runs.values() for result in results]
     kept = sum(bool(result.within_budget) for result in done)
-    print(f"\n{len(done)} of {len(found)} runs ended in a bundle, {kept} within the budget as measured;")
-    print(f"search, mean: {sum(r.search_seconds for r in done) / max(1, len(done)):.0f} s")
+    print(f"\n{len(done)} of {len(found)} runs ended in a bundle, {kept} within the budget as measured")
+    if done:
+        print(f"search, mean: {sum(r.search_seconds for r in done) / len(done):.0f} s")
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ settings = {
     "random": ("strategy.trials=3",),
 }
 found = {"hash": hash("hwnas")}
-probe = Run(resolve({}, Path("tiny.yaml"), ()))
 # Binds the search whatever the profile's noise was: a tenth above what the reference is sure to keep.
-budget = f"{1.1 * probe.latencies[0].predict_p95(probe.space.reference())}ms"
+with Run(resolve({}, Path("tiny.yaml"), ()), Path("probe")) as probe:
+    budget = f"{1.1 * probe.latencies[0].predict_p95(probe.space.reference())}ms"
 for strategy, sets in settings.items():
     for seed in (0, 1) if strategy == "proxyless" else (0,):
         flags = {"strategy": {"name": strategy}, "seed": seed, "budget": budget}

@@ -40,6 +40,7 @@ class Fbnet(Annealed):
         super().__init__(problem, settings, epochs)
         self.second_phase = settings.second_phase
         self.progress, self.step = float("nan"), float("nan")
+        """In epochs: where a weight step begins, and how long it is."""
 
     def gates(self, generator: torch.Generator) -> Gates:
         return self.mixture(self.sample(generator).detach())
